@@ -1,0 +1,47 @@
+# One verb, one command, the same here and in CI. A fresh machine needs Python 3.11 with pip and venv.
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+UV := .uv/bin/uv
+READY := .venv/.ready
+BIN := .venv/bin
+
+.PHONY: help demo test lint format bench pins clean
+
+help:  ## what each command does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
+
+$(READY): pyproject.toml $(UV)
+	$(UV) sync --quiet --python $(PYTHON)
+	@touch $@
+
+demo: $(READY)  ## a real sweep on handwritten digits, and its report (about two minutes)
+	$(BIN)/rdsweep run examples/digits.toml
+
+test: $(READY)  ## all tests
+	$(BIN)/pytest -n 2 --dist worksteal
+
+lint: $(READY)  ## ruff, mypy (strict), import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)  ## let ruff write the layout
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## overhead, start-up, report time, and the ratio to a plain loop
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/plain_loop.py
+
+pins: $(UV)  ## newest versions into [tool.uv] constraint-dependencies
+	$(PYTHON) .ci/pins.py
+
+clean:  ## forget the environment
+	rm -rf .venv .uv
