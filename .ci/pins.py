@@ -13,13 +13,11 @@ def main() -> None:
     """Resolves without the old pins and keeps the rest of pyproject.toml as it is."""
     text = PROJECT.read_text(encoding="utf-8")
     PROJECT.write_text(BLOCK.sub("", text), encoding="utf-8")
+    command = ".uv/bin/uv pip compile --quiet --no-header --no-annotate --universal"
+    command += f" --python-version 3.11 --group dev {PROJECT}"
     try:
-        resolved = subprocess.run(  # noqa: S603
-            [".uv/bin/uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "--universal"]
-            + ["--python-version", "3.11", "--group", "dev", str(PROJECT)],
-            check=True,
-            capture_output=True,
-            text=True,
+        resolved = subprocess.run(
+            command.split(), check=True, capture_output=True, text=True
         ).stdout
     except subprocess.CalledProcessError as error:
         PROJECT.write_text(text, encoding="utf-8")

@@ -1,0 +1,138 @@
+"""What a report knows of a study: everything that it reads from the database, read once."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+import numpy as np
+
+from reports.distortion import DistortionMeasure, measure_named
+from studies.database import Database
+from studies.fronts import front_of, hypervolume
+from studies.queries import artifacts_of, epochs_of, latents_of, query_trials
+from studies.records import (
+    ArtifactRecord,
+    EpochRecord,
+    LatentRecord,
+    StudyRecord,
+    TrialRecord,
+)
+from studies.study_records import get_study
+
+SHOWN: Final = 8
+"""How many front trials the training and reconstruction figures have room for."""
+
+_MEASURE_OF_LIKELIHOOD: Final = {"gaussian_learned": "gaussian"}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Dossier:
+    """A study with its trials in order of number, and what the database holds of them.
+
+    Epochs, latents and reconstructions are keyed by trial number and may lack trials.
+    """
+
+    study: StudyRecord
+    trials: tuple[TrialRecord, ...]
+    epochs: Mapping[int, Sequence[EpochRecord]]
+    latents: Mapping[int, Sequence[LatentRecord]]
+    reconstructions: Mapping[int, ArtifactRecord]
+
+    @property
+    def measure(self) -> DistortionMeasure:
+        """The distortion that the study's front is drawn in."""
+        return measure_named(self.study.distortion)
+
+    @property
+    def reference(self) -> tuple[float, float]:
+        """The hypervolume's reference point: nats, and the unit of the distortion."""
+        return self.study.rate_reference_nats, self.study.distortion_reference
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the trials cannot share a plane, or None if they can.
+
+        D in nats is comparable within one likelihood family only: the density of a Gaussian and
+        the probability of a Bernoulli are different things.
+        """
+        if self.measure.kind != "nll":
+            return None
+        families = {
+            _MEASURE_OF_LIKELIHOOD.get(t.likelihood, t.likelihood) for t in self.measured()
+        }
+        if len(families) < 2:
+            return None
+        return (
+            "Distortions in nats must come from one likelihood to share an axis, but this study "
+            f"has {' and '.join(sorted(families))}; compare them by squared error, in a study "
+            'with distortion = "se".'
+        )
+
+    def measured(self) -> tuple[TrialRecord, ...]:
+        """Returns the complete trials with a finite rate and distortion."""
+        return tuple(trial for trial in self.trials if self._is_measured(trial))
+
+    def front(self) -> tuple[TrialRecord, ...]:
+        """Returns the trials that no other dominates, from low to high rate."""
+        if self.refusal is not None:
+            return ()
+        trials = self.measured()
+        mask = front_of(self._points(trials))
+        members = [trial for trial, on_front in zip(trials, mask, strict=True) if on_front]
+        return tuple(sorted(members, key=lambda trial: (trial.rate_nats or 0.0, trial.number)))
+
+    def hypervolume(self) -> float | None:
+        """Returns the area between front and reference, or None where there is no plane."""
+        if self.refusal is not None:
+            return None
+        return hypervolume(self._points(self.measured()), self.reference)
+
+    def collapsed(self) -> tuple[TrialRecord, ...]:
+        """Returns the complete trials without an active unit."""
+        return tuple(t for t in self.trials if t.state == "complete" and t.collapsed)
+
+    def shown_front(self, most: int = SHOWN) -> tuple[TrialRecord, ...]:
+        """Returns at most so many front trials, evenly along the front, with both of its ends."""
+        return spread(self.front(), most)
+
+    def _is_measured(self, trial: TrialRecord) -> bool:
+        rate, distortion = trial.rate_nats, self.measure.of(trial)
+        known = rate is not None and math.isfinite(rate) and distortion is not None
+        return trial.state == "complete" and known
+
+    def _points(self, trials: Sequence[TrialRecord]) -> list[tuple[float, float]]:
+        return [(trial.rate_nats or 0.0, self.measure.of(trial) or 0.0) for trial in trials]
+
+
+def spread(trials: Sequence[TrialRecord], most: int) -> tuple[TrialRecord, ...]:
+    """Returns at most so many of the trials, at even steps, with the first and the last."""
+    if len(trials) <= most:
+        return tuple(trials)
+    places = np.linspace(0, len(trials) - 1, most).round().astype(int)
+    return tuple(trials[place] for place in places)
+
+
+def gather_dossier(database: Database, study_name: str) -> Dossier:
+    """Returns what a report shows of a study, read in five statements however large it is.
+
+    Raises:
+        StudyNotFound: There is no study of that name.
+    """
+    study = get_study(database, study_name)
+    trials = tuple(query_trials(database, study_name, order_by="number"))
+    bare = Dossier(study=study, trials=trials, epochs={}, latents={}, reconstructions={})
+    front = {trial.number for trial in bare.front()}
+    drawn = front | {trial.number for trial in bare.collapsed()}
+    return replace(
+        bare,
+        epochs=epochs_of(database, study_name, drawn),
+        latents=latents_of(database, study_name, front),
+        reconstructions=artifacts_of(
+            database,
+            study_name,
+            "reconstructions",
+            {trial.number for trial in bare.shown_front()},
+        ),
+    )

@@ -1,0 +1,427 @@
+"""The front on the rate–distortion plane: every complete trial, and what it could have reached."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from reports import style
+from reports.axis_limits import AxisLimits, limits_of
+from reports.beta_scale import BetaScale, beta_colormap, beta_scale_of, log_ticks
+from reports.distortion import RATE_LABEL, DistortionMeasure
+from reports.dossier import Dossier
+from reports.numbers_text import short, tick
+from studies.rate_distortion import shannon_distortion
+
+_CURVE_POINTS: Final = 241
+_LABEL_GAP: Final = 0.045
+"""Least distance between two labelled front trials, as a share of the axes."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FrontPoint:
+    """One complete trial on the plane; rate in nats, distortion in the study's unit."""
+
+    number: int
+    rate_nats: float
+    distortion: float
+    beta: float
+    reduction: str
+    collapsed: bool
+    on_front: bool
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FrontPlane:
+    """All that the front figure shows.
+
+    `bound` is the Shannon curve as (rate, distortion) pairs, empty where D is no squared error;
+    `elbo_levels` are values of D + R in nats, empty where D is no NLL.
+    """
+
+    measure: DistortionMeasure
+    points: tuple[FrontPoint, ...]
+    rates: AxisLimits
+    distortions: AxisLimits
+    bound: tuple[tuple[float, float], ...]
+    elbo_levels: tuple[float, ...]
+    gaussian_source: bool
+
+    def front(self) -> tuple[FrontPoint, ...]:
+        """Returns the points on the front, from low to high rate."""
+        members = (point for point in self.points if point.on_front)
+        return tuple(sorted(members, key=lambda point: (point.rate_nats, -point.distortion)))
+
+    def outside(self) -> tuple[int, ...]:
+        """Returns the numbers of the trials that lie beyond the limits of an axis."""
+        return tuple(point.number for point in self.points if not self.shows(point))
+
+    def shows(self, point: FrontPoint) -> bool:
+        """Returns whether a point lies within the limits of both axes."""
+        return self.rates.contain(point.rate_nats) and self.distortions.contain(point.distortion)
+
+
+def front_plane(dossier: Dossier) -> FrontPlane:
+    """Returns the front figure's record for a study, also for one without complete trials."""
+    points = tuple(_points(dossier))
+    rates = limits_of([p.rate_nats for p in points], may_be_log=False, from_zero=True)
+    spectrum = np.asarray(dossier.study.spectrum, dtype=np.float64)
+    if not points and spectrum.size and dossier.measure.kind == "se":
+        rates = AxisLimits(low=0.0, high=5.0 * np.log1p(spectrum.size), log=False)
+    bound = _bound(dossier, rates.high) if spectrum.size else ()
+    distortions = limits_of(
+        [p.distortion for p in points] or [d for _, d in bound],
+        may_be_log=dossier.measure.kind == "se",
+        from_zero=False,
+    )
+    return FrontPlane(
+        measure=dossier.measure,
+        points=points,
+        rates=rates,
+        distortions=distortions,
+        bound=bound,
+        elbo_levels=_elbo_levels(points, rates, distortions, dossier.measure),
+        gaussian_source=dossier.study.data.get("name") == "gaussian",
+    )
+
+
+def draw_front(plane: FrontPlane, scale: BetaScale | None = None) -> Figure:
+    """Returns the figure of the rate–distortion plane.
+
+    Args:
+        plane: What to draw.
+        scale: Colours of β; by default the scale that spans these points.
+    """
+    colours = scale or beta_scale_of(point.beta for point in plane.points)
+    with style.drawing_style():
+        figure = style.new_figure(4.6, layout="constrained")
+        axes = figure.add_subplot()
+        _set_axes(axes, plane)
+        handles = [*_draw_bound(axes, plane), *_draw_elbo_lines(axes, plane)]
+        handles += _draw_staircase(axes, plane)
+        handles += _draw_points(axes, plane, colours)
+        _draw_notes(axes, plane)
+        if plane.points:
+            _draw_colour_bar(figure, axes, colours)
+        if handles:
+            figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def caption_of(plane: FrontPlane) -> str:
+    """Returns how to read the figure, in sentences for a newcomer."""
+    sentences = [
+        (
+            "Each marker is one complete trial, measured on held-out data at β = 1: to the left is "
+            "cheaper (fewer nats through the latents), lower is more faithful. The staircase joins "
+            "the front: the trials that no other trial beats in both. Colour is the canonical β that "
+            "the trial was trained with, shape the reduction of its loss."
+        )
+    ]
+    if any(point.collapsed for point in plane.points):
+        sentences.append("A cross marks a collapsed trial: no latent unit is active.")
+    if plane.bound:
+        sentences.append(_bound_sentence(plane))
+    if plane.elbo_levels:
+        sentences.append(
+            "Grey lines join points of equal D + R, that is of equal ELBO: the trial that touches "
+            "the lowest line has the best ELBO."
+        )
+    if plane.outside():
+        sentences.append(_outside_sentence(plane))
+    return " ".join(sentences)
+
+
+def alt_of(plane: FrontPlane) -> str:
+    """Returns what the figure shows, for those who cannot see it."""
+    if not plane.points:
+        return "Rate–distortion plane without any trial yet."
+    front = plane.front()
+    text = f"Rate–distortion plane with {len(plane.points)} complete trials"
+    if front:
+        first, last = front[0], front[-1]
+        text += (
+            f", {len(front)} of them on the front, which runs from R = {short(first.rate_nats)} "
+            f"nats, D = {short(first.distortion)} to R = {short(last.rate_nats)} nats, "
+            f"D = {short(last.distortion)} ({plane.measure.unit})"
+        )
+    return text + "."
+
+
+def _points(dossier: Dossier) -> list[FrontPoint]:
+    on_front = {trial.number for trial in dossier.front()}
+    points = []
+    for trial in dossier.measured():
+        distortion = dossier.measure.of(trial)
+        if distortion is not None and trial.rate_nats is not None:
+            point = FrontPoint(
+                number=trial.number,
+                rate_nats=trial.rate_nats,
+                distortion=distortion,
+                beta=trial.beta,
+                reduction=trial.reduction,
+                collapsed=bool(trial.collapsed),
+                on_front=trial.number in on_front,
+            )
+            points.append(point)
+    return points
+
+
+def _bound(dossier: Dossier, highest_rate: float) -> tuple[tuple[float, float], ...]:
+    if dossier.measure.kind != "se":
+        return ()
+    spectrum = np.asarray(dossier.study.spectrum, dtype=np.float64)
+    rates = np.linspace(0.0, highest_rate, _CURVE_POINTS)
+    return tuple((float(rate), float(shannon_distortion(spectrum, rate))) for rate in rates)
+
+
+def _elbo_levels(
+    points: Sequence[FrontPoint],
+    rates: AxisLimits,
+    distortions: AxisLimits,
+    measure: DistortionMeasure,
+) -> tuple[float, ...]:
+    """Returns about five round values of D + R that cross the part of the plane that is drawn."""
+    if measure.kind != "nll" or not points:
+        return ()
+    lowest = min(point.rate_nats + point.distortion for point in points)
+    highest = rates.high + distortions.high
+    return tuple(value for value in _round_values(lowest, highest, 6) if value < highest)
+
+
+def _round_values(low: float, high: float, most: int) -> list[float]:
+    rough = (high - low) / most
+    power = 10.0 ** np.floor(np.log10(rough)) if rough > 0 else 1.0
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    return [float(value) for value in np.arange(np.floor(low / step) * step, high, step)]
+
+
+def _set_axes(axes: Axes, plane: FrontPlane) -> None:
+    axes.set_xlabel(RATE_LABEL)
+    axes.set_ylabel(plane.measure.axis_label)
+    axes.set_xlim(plane.rates.low, plane.rates.high)
+    if plane.distortions.log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(
+            FixedLocator(log_ticks(plane.distortions.low, plane.distortions.high))
+        )
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    axes.set_ylim(plane.distortions.low, plane.distortions.high)
+
+
+def _draw_bound(axes: Axes, plane: FrontPlane) -> list[Line2D]:
+    if not plane.bound:
+        return []
+    rates, distortions = zip(*plane.bound, strict=True)
+    label = (
+        "Shannon bound of the source"
+        if plane.gaussian_source
+        else "Shannon bound of a Gaussian\nwith the data's covariance"
+    )
+    return axes.plot(
+        rates, distortions, color=style.BOUND, linewidth=1.6, linestyle=(0, (5, 2)), label=label
+    )
+
+
+def _draw_elbo_lines(axes: Axes, plane: FrontPlane) -> list[Line2D]:
+    rates = np.linspace(plane.rates.low, plane.rates.high, 2)
+    lines: list[Line2D] = []
+    for level in plane.elbo_levels:
+        label = "equal ELBO (numbers: D + R in nats)" if not lines else "_"
+        lines += axes.plot(
+            rates, level - rates, color=style.FAINT, linewidth=0.7, zorder=0.5, label=label
+        )
+        _label_elbo_line(axes, plane, level)
+    return lines[:1]
+
+
+def _label_elbo_line(axes: Axes, plane: FrontPlane, level: float) -> None:
+    """Writes the level above the plane, or where the line leaves it if it comes from the left."""
+    rates, distortions = plane.rates, plane.distortions
+    from_above = rates.low <= level - distortions.high <= rates.high
+    at_bottom = level - distortions.low <= rates.high
+    rate = rates.high
+    if from_above:
+        rate = level - distortions.high
+    elif at_bottom:
+        rate = level - distortions.low
+    axes.annotate(
+        tick(level),
+        (rate, level - rate),
+        xytext=(0, 1.5) if from_above else (-2, 1.5),
+        textcoords="offset points",
+        ha="center" if from_above else "right",
+        va="bottom",
+        color=style.MUTED,
+        fontsize=6.5,
+        zorder=0.6,
+        annotation_clip=False,
+    )
+
+
+def _draw_staircase(axes: Axes, plane: FrontPlane) -> list[Line2D]:
+    front = plane.front()
+    if not front:
+        return []
+    rates = [front[0].rate_nats, *(point.rate_nats for point in front), plane.rates.high]
+    levels = [point.distortion for point in front]
+    distortions = [max(plane.distortions.high, levels[0]), *levels, levels[-1]]
+    return axes.plot(
+        rates,
+        distortions,
+        drawstyle="steps-post",
+        color=style.INK,
+        linewidth=1.0,
+        zorder=2,
+        label=f"front ({len(front)} of {len(plane.points)} trials)",
+    )
+
+
+def _draw_points(axes: Axes, plane: FrontPlane, scale: BetaScale) -> list[Line2D]:
+    markers = style.markers_of(point.reduction for point in plane.points)
+    shown = [point for point in plane.points if plane.shows(point)]
+    for on_front in (False, True):
+        for reduction, marker in markers.items():
+            group = [p for p in shown if (p.on_front, p.reduction) == (on_front, reduction)]
+            _draw_group(axes, group, marker, scale, on_front=on_front)
+    _label_front(axes, plane)
+    return [*_reduction_handles(markers), *_draw_collapsed(axes, shown)]
+
+
+def _draw_group(
+    axes: Axes, group: Sequence[FrontPoint], marker: str, scale: BetaScale, *, on_front: bool
+) -> None:
+    if not group:
+        return
+    axes.scatter(
+        [point.rate_nats for point in group],
+        [point.distortion for point in group],
+        s=34.0 if on_front else 19.0,
+        marker=marker,
+        facecolors=[scale.colour(point.beta) for point in group],
+        edgecolors=style.INK if on_front else "white",
+        linewidths=0.8 if on_front else 0.4,
+        clip_on=False,
+        zorder=4 if on_front else 3,
+    )
+
+
+def _reduction_handles(markers: Mapping[str, str]) -> list[Line2D]:
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=marker,
+            markersize=5.0,
+            markerfacecolor=style.FAINT,
+            markeredgecolor=style.INK,
+            markeredgewidth=0.7,
+            label=f"reduction: {style.plain(name)}",
+        )
+        for name, marker in markers.items()
+    ]
+
+
+def _draw_collapsed(axes: Axes, shown: Sequence[FrontPoint]) -> list[Line2D]:
+    collapsed = [point for point in shown if point.collapsed]
+    if not collapsed:
+        return []
+    return axes.plot(
+        [point.rate_nats for point in collapsed],
+        [point.distortion for point in collapsed],
+        linestyle="none",
+        marker="x",
+        markersize=7.5,
+        markeredgecolor=style.ALARM,
+        markeredgewidth=1.3,
+        clip_on=False,
+        zorder=5,
+        label="collapsed (no active unit)",
+    )
+
+
+def _label_front(axes: Axes, plane: FrontPlane) -> None:
+    """Writes trial numbers below the front, in the region that no trial reaches."""
+    to_share = axes.transLimits
+    last = None
+    for point in plane.front():
+        if not plane.shows(point):
+            continue
+        height = np.log10(point.distortion) if plane.distortions.log else point.distortion
+        place = np.asarray(to_share.transform((point.rate_nats, height)))
+        if last is not None and np.abs(place - last).max() < _LABEL_GAP:
+            continue
+        last = place
+        axes.annotate(
+            f"{point.number}",
+            (point.rate_nats, point.distortion),
+            xytext=(-3.5, -3.5),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=6.5,
+            color=style.INK,
+            path_effects=[withStroke(linewidth=1.6, foreground="white")],
+            zorder=6,
+        )
+
+
+def _draw_notes(axes: Axes, plane: FrontPlane) -> None:
+    note = "no complete trial yet" if not plane.points else ""
+    outside = plane.outside()
+    if outside:
+        note = f"{len(outside)} of {len(plane.points)} trials off scale"
+    axes.text(
+        0.99,
+        0.985,
+        note,
+        transform=axes.transAxes,
+        ha="right",
+        va="top",
+        fontsize=7.5,
+        color=style.MUTED,
+    )
+
+
+def _draw_colour_bar(figure: Figure, axes: Axes, scale: BetaScale) -> None:
+    mappable = ScalarMappable(norm=scale.norm(), cmap=beta_colormap())
+    bar = figure.colorbar(mappable, ax=axes, pad=0.02, aspect=28)
+    bar.set_label("canonical β (log scale)")
+    bar.ax.yaxis.set_major_locator(FixedLocator(scale.ticks()))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    bar.outline.set_linewidth(0.5)
+
+
+def _bound_sentence(plane: FrontPlane) -> str:
+    if plane.gaussian_source:
+        return (
+            "The dashed line is the Shannon bound of this Gaussian source (reverse "
+            "water-filling): no encoder and decoder of any kind can lie below it, but for chance "
+            "in the held-out sample."
+        )
+    return (
+        "The dashed line is the Shannon bound of a Gaussian with the covariance of the training "
+        "data (reverse water-filling). It is what a linear code reaches: real data can be coded "
+        "better, so trials may lie below it, and a trial above it does worse than a linear code "
+        "of as many latents as it needs."
+    )
+
+
+def _outside_sentence(plane: FrontPlane) -> str:
+    outside = plane.outside()
+    named = ", ".join(map(str, outside[:12])) + (", …" if len(outside) > 12 else "")
+    if len(outside) == 1:
+        return f"The axes leave out 1 trial that lies far off (number {named})."
+    return f"The axes leave out {len(outside)} trials that lie far off (numbers {named})."

@@ -1,0 +1,126 @@
+"""The figures of a report in their order, each with its words, drawn one at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, final
+
+from matplotlib.figure import Figure
+
+from reports import (
+    front_figure,
+    hypervolume_figure,
+    latents_figure,
+    reconstructions_figure,
+    training_figure,
+)
+from reports.beta_scale import beta_scale_of
+from reports.dossier import Dossier
+
+_TITLES: Final = {
+    "front": "The rate–distortion front",
+    "hypervolume": "Progress of the search",
+    "training": "Training of the front trials",
+    "latents": "Use of the latents",
+    "reconstructions": "Reconstructions along the front",
+}
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Illustration:
+    """A figure with its caption and alternative text, or the reason why there is none."""
+
+    name: str
+    figure: Figure | None
+    caption: str
+    alt: str = ""
+
+    def title(self) -> str:
+        """Returns the heading under which the figure stands."""
+        return _TITLES[self.name]
+
+
+def illustrations(dossier: Dossier) -> Iterator[Illustration]:
+    """Yields every figure of a report, drawn when it is asked for."""
+    yield _front(dossier)
+    yield _hypervolume(dossier)
+    yield _training(dossier)
+    yield _latents(dossier)
+    yield _reconstructions(dossier)
+
+
+def _front(dossier: Dossier) -> Illustration:
+    if dossier.refusal is not None:
+        return Illustration(name="front", figure=None, caption=dossier.refusal)
+    plane = front_figure.front_plane(dossier)
+    return Illustration(
+        name="front",
+        figure=front_figure.draw_front(plane),
+        caption=front_figure.caption_of(plane),
+        alt=front_figure.alt_of(plane),
+    )
+
+
+def _hypervolume(dossier: Dossier) -> Illustration:
+    if dossier.refusal is not None:
+        return Illustration(name="hypervolume", figure=None, caption=dossier.refusal)
+    growth = hypervolume_figure.hypervolume_growth(dossier)
+    if not growth.numbers:
+        return Illustration(
+            name="hypervolume", figure=None, caption="It starts with the first finished trial."
+        )
+    return Illustration(
+        name="hypervolume",
+        figure=hypervolume_figure.draw_hypervolume(growth),
+        caption=hypervolume_figure.caption_of(growth),
+        alt=hypervolume_figure.alt_of(growth),
+    )
+
+
+def _training(dossier: Dossier) -> Illustration:
+    curves = training_figure.training_curves(dossier)
+    if not curves.front and not curves.collapsed:
+        return Illustration(
+            name="training",
+            figure=None,
+            caption="It needs a trial on the front with at least one stored epoch.",
+        )
+    scale = beta_scale_of(trial.beta for trial in dossier.measured())
+    return Illustration(
+        name="training",
+        figure=training_figure.draw_training(curves, scale),
+        caption=training_figure.caption_of(curves),
+        alt=training_figure.alt_of(curves),
+    )
+
+
+def _latents(dossier: Dossier) -> Illustration:
+    latents = latents_figure.latent_map(dossier)
+    if not latents.uses:
+        return Illustration(
+            name="latents",
+            figure=None,
+            caption="It needs a trial on the front with its latents stored.",
+        )
+    return Illustration(
+        name="latents",
+        figure=latents_figure.draw_latents(latents),
+        caption=latents_figure.caption_of(latents),
+        alt=latents_figure.alt_of(latents),
+    )
+
+
+def _reconstructions(dossier: Dossier) -> Illustration:
+    pictures = reconstructions_figure.reconstructions(dossier)
+    if not pictures.rows:
+        caption = "No front trial has stored pictures"
+        caption += ": the data are no images, or no trial is complete yet."
+        if pictures.unreadable:
+            caption = "The stored pictures of the front trials cannot be read."
+        return Illustration(name="reconstructions", figure=None, caption=caption)
+    return Illustration(
+        name="reconstructions",
+        figure=reconstructions_figure.draw_reconstructions(pictures),
+        caption=reconstructions_figure.caption_of(pictures),
+        alt=reconstructions_figure.alt_of(pictures),
+    )

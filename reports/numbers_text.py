@@ -1,0 +1,52 @@
+"""Numbers as readers want them: few digits, no exponents where a plain number is short."""
+
+import math
+
+
+def short(value: float | None, digits: int = 3) -> str:
+    """Returns the number in a few significant digits, or a dash where there is none.
+
+    Whole parts are never rounded away (1,234.5 gives ``1234``, not ``1.23e+03``) up to a million.
+
+    Args:
+        value: Any number; None, infinities and NaN are legal.
+        digits: Significant digits, at least.
+    """
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return str(value).replace("-", "−")
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude >= 6 or magnitude < -4:
+        return f"{value:.{digits - 1}e}".replace("e+0", "e").replace("e-0", "e−").replace("-", "−")
+    decimals = max(digits - 1 - magnitude, 0)
+    text = f"{value:.{decimals}f}"
+    if magnitude < 0 and "." in text:
+        text = text.rstrip("0")
+    return text.replace("-", "−")
+
+
+def tick(value: float) -> str:
+    """Returns an axis or colour-bar tick, as a plain number where that is short."""
+    text = f"{value:g}" if 1e-4 <= abs(value) < 1e6 or value == 0 else f"{value:.0e}"
+    return text.replace("e+0", "e").replace("e-0", "e−").replace("-", "−")
+
+
+def with_error(value: float | None, error: float | None, digits: int = 4) -> str:
+    """Returns ``value ± standard error``, or the value alone where no error is known."""
+    if value is None or error is None or not math.isfinite(error):
+        return short(value, digits)
+    return f"{short(value, digits)} ± {short(error, 2)}"
+
+
+def duration(seconds: float | None) -> str:
+    """Returns a duration in the unit that fits it, or a dash."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 120:
+        return f"{short(seconds, 3)} s"
+    if seconds < 2 * 3600:
+        return f"{short(seconds / 60, 3)} min"
+    return f"{short(seconds / 3600, 3)} h"

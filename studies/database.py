@@ -1,0 +1,234 @@
+"""A database, opened: its transactions, its schema and the lock around changes to that schema.
+
+The same URL serves Optuna's storage, whose tables lie beside ours.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    String,
+    column,
+    inspect,
+    make_url,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.exc import ArgumentError
+
+from studies.errors import SchemaError, StorageError
+from studies.faults import clear_faults
+from studies.postgresql import postgresql_engine, take_advisory_lock
+from studies.sqlite import WRITES, sqlite_engine, sqlite_file, switch_to_wal
+from studies.tables import SCHEMA_VERSION, VERSION_TABLE
+
+LOCK_SECONDS = 120.0
+_held = threading.local()
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """An open database; every process and every fork opens its own.
+
+    Attributes:
+        engine: The SQLAlchemy engine; prefer `read` and `write`.
+        url: Complete URL, with the password and an absolute path: for Optuna, for workers.
+        file: The SQLite file, or None on a server.
+    """
+
+    engine: Engine
+    url: str
+    file: Path | None
+
+    @property
+    def where(self) -> str:
+        """The URL without its password, for messages."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Yields a connection inside one transaction that only reads, in one snapshot."""
+        with clear_faults(self.where), self.engine.connect() as connection:
+            if self.file is None:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Yields a connection inside one transaction that may write, and commits it."""
+        with clear_faults(self.where), self.engine.connect() as connection:
+            connection.execution_options(**{WRITES: True})
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self.engine.dispose()
+
+
+def open_database(url: str, *, busy_seconds: float = 60.0) -> Database:
+    """Returns the database at a URL, after a first word with it; makes and changes nothing.
+
+    Args:
+        url: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`.
+        busy_seconds: How long a statement waits for other processes on SQLite.
+
+    Raises:
+        StorageError: If the URL is malformed or names what rdsweep does not support, if a
+            driver or a directory is missing, if the file is no database, or if the server does
+            not answer.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        file = sqlite_file(parsed)
+        parsed = _absolute(parsed, file)
+        engine = sqlite_engine(parsed, busy_seconds)
+    else:
+        file, engine = None, postgresql_engine(parsed)
+    full = engine.url.render_as_string(hide_password=False)
+    database = Database(engine=engine, url=full, file=file)
+    _greet(database)
+    return database
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise StorageError(
+            "A storage URL must look like `sqlite:///FILE` or `postgresql://USER@HOST/NAME`, "
+            f"but got {url.partition('@')[2] or url!r}."
+        ) from error
+    backend = parsed.drivername.partition("+")[0]
+    if backend not in ("sqlite", "postgresql", "postgres"):
+        raise StorageError(
+            "A storage URL must begin with `sqlite:` or `postgresql:`, but got "
+            f"{parsed.render_as_string()!r}."
+        )
+    return parsed.set(drivername="sqlite" if backend == "sqlite" else "postgresql")
+
+
+def _absolute(url: URL, file: Path) -> URL:
+    prefix = "file:" if (url.database or "").startswith("file:") else ""
+    return url.set(database=prefix + str(file))
+
+
+def _greet(database: Database) -> None:
+    """Finds out now, not in a worker, whether anybody answers."""
+    if database.file is not None and not database.file.exists():
+        return
+    with database.read() as connection:
+        statement = "SELECT count(*) FROM sqlite_master" if database.file else "SELECT 1"
+        connection.execute(text(statement))
+
+
+def schema_version(database: Database) -> str | None:
+    """Returns the version of our tables, or None if there are none."""
+    if database.file is not None and not database.file.exists():
+        return None
+    with database.read() as connection:
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return None
+        version = column("version_num", String)
+        return connection.scalar(select(version).select_from(table(VERSION_TABLE)))
+
+
+def check_schema(database: Database) -> None:
+    """Passes if our tables have the version that this code reads and writes.
+
+    Raises:
+        SchemaError: If they are missing, older or newer.
+    """
+    found = schema_version(database)
+    if found != SCHEMA_VERSION:
+        raise SchemaError(database.where, found, SCHEMA_VERSION)
+
+
+def prepare_schema(database: Database) -> None:
+    """Makes our tables, or brings older ones up to date; one process at a time does it.
+
+    Raises:
+        SchemaError: If a newer rdsweep made the tables.
+        StorageError: If the database cannot be written.
+    """
+    with schema_lock(database):
+        found = schema_version(database)
+        if found is not None and found > SCHEMA_VERSION:
+            raise SchemaError(database.where, found, SCHEMA_VERSION)
+        if database.file is not None:
+            with clear_faults(database.where), database.engine.connect() as connection:
+                switch_to_wal(connection)
+        if found != SCHEMA_VERSION:
+            _upgrade(database)
+
+
+def _upgrade(database: Database) -> None:
+    from studies.migrations.runner import upgrade  # Alembic: half of the package's import time
+
+    with database.write() as connection:
+        upgrade(connection, SCHEMA_VERSION)
+
+
+@contextmanager
+def schema_lock(database: Database) -> Iterator[None]:
+    """Holds the one lock under which tables are made, ours and Optuna's; a thread may nest it.
+
+    Workers that make a fresh schema at the same moment kill each other (on SQLite 33 of 96 did,
+    on PostgreSQL 19 of 24). On SQLite the lock is a file beside the database.
+
+    Raises:
+        StorageError: If the lock cannot be had within `LOCK_SECONDS`.
+    """
+    held: set[str] = _held.__dict__.setdefault("urls", set())
+    if database.url in held:
+        yield
+        return
+    with _file_lock(database.file) if database.file else _advisory_lock(database):
+        held.add(database.url)
+        try:
+            yield
+        finally:
+            held.discard(database.url)
+
+
+@contextmanager
+def _file_lock(file: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    path = file.with_name(file.name + ".lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout as error:
+        raise StorageError(
+            f"The lock {path} must come free within {LOCK_SECONDS:g} s, but another process "
+            "holds it; end that process."
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"The directory of {file} must be writable, but the lock beside it cannot be made: "
+            f"{error.strerror or error}."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _advisory_lock(database: Database) -> Iterator[None]:
+    with database.write() as connection:
+        take_advisory_lock(connection)
+        yield

@@ -1,0 +1,310 @@
+"""Leases: who may run a trial, until when, and what becomes of it afterwards.
+
+A trial belongs to its number. A worker holds it by a lease, which is the pair (worker, attempt)
+in the trial's row and an end by the database's clock. Once the end has passed, any worker may
+take the trial over; that raises the attempt, and with it fences off whoever held it before. Until
+then a late holder is still the only one, so its writes are good.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute
+
+from studies.clock import now
+from studies.database import Database
+from studies.errors import LeaseLost
+from studies.records import Lease
+from studies.study_records import study_id_of
+from studies.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
+
+Outcome = Literal["complete", "diverged", "failed", "released", "lost"]
+
+_HANDED_OUT: list[InstrumentedAttribute[Any]] = [
+    TrialRow.id,
+    TrialRow.number,
+    TrialRow.uuid,
+    TrialRow.state,
+    TrialRow.attempt,
+    TrialRow.deaths,
+    TrialRow.parameters,
+    TrialRow.config,
+]
+
+
+class HeldTrial(NamedTuple):
+    """The row of a trial whose lease is held, locked until the transaction ends."""
+
+    id: int
+    attempt: int
+
+
+def new_trial_uuid() -> str:
+    """Returns an identity for a trial, unique across databases."""
+    return str(uuid4())
+
+
+def take_trial(
+    database: Database, study: str, worker_id: str, *, lease_seconds: float, max_attempts: int
+) -> Lease | None:
+    """Returns a lease on a trial that nobody runs, or None if there is none at the moment.
+
+    Queued trials come first, in order of their numbers, then running ones whose lease has run
+    out. A trial of which `max_attempts` attempts died without a result is not handed out again:
+    it becomes failed, with its history as the error. Attempts that were released do not count.
+
+    Args:
+        database: Where the study is.
+        study: Its name.
+        worker_id: Who will hold the lease.
+        lease_seconds: How long it lasts unless it is extended.
+        max_attempts: How many attempts may die.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+    """
+    with database.read() as connection:  # an idle worker's poll never takes the write lock
+        study_id = study_id_of(connection, study)
+        if _free_trial(connection, study_id) is None:
+            return None
+    with database.write() as connection:
+        while (trial := _free_trial(connection, study_id)) is not None:
+            deaths = trial.deaths
+            if trial.state == "running":
+                deaths += 1
+                _record_death(connection, trial.id, trial.attempt, "its lease ran out")
+            if deaths < max_attempts:
+                _start_attempt(connection, trial, worker_id, lease_seconds)
+                return _lease(study, worker_id, trial)
+            _give_up(connection, trial.id)
+    return None
+
+
+def extend_lease(database: Database, lease: Lease, seconds: float) -> None:
+    """Makes the lease end `seconds` from now.
+
+    Raises:
+        LeaseLost: If the trial is no longer held by this attempt.
+    """
+    with database.write() as connection:
+        extended = connection.execute(
+            update(TrialRow).where(_holds(lease)).values(lease_until=now() + seconds)
+        )
+        if extended.rowcount != 1:
+            raise lease_lost(lease)
+
+
+def release_trial(database: Database, lease: Lease, reason: str) -> None:
+    """Puts the trial back into the queue; this attempt does not count against the maximum.
+
+    Raises:
+        LeaseLost: If the trial is no longer held by this attempt.
+    """
+    with database.write() as connection:
+        trial = held_trial(connection, lease, "released")
+        if trial is not None:
+            end_attempt(connection, trial, "released", reason)
+            _requeue(connection, trial.id)
+
+
+def release_worker(database: Database, worker_id: str, reason: str) -> list[int]:
+    """Returns the numbers of the trials that a dead worker ran, now back in the queue.
+
+    Each loses an attempt. The worker's sampler leases end as well, and its record. Done twice,
+    the second time changes nothing.
+
+    Args:
+        database: Where the worker was registered.
+        worker_id: The worker whose process is known to be dead.
+        reason: How it is known, for the trial's history.
+    """
+    running = (TrialRow.worker == worker_id) & (TrialRow.state == "running")
+    with database.write() as connection:
+        trials = connection.execute(
+            select(TrialRow.id, TrialRow.attempt, TrialRow.number)
+            .where(running)
+            .order_by(TrialRow.number)
+            .with_for_update()
+        ).all()
+        for trial in trials:
+            _record_death(connection, trial.id, trial.attempt, reason)
+            _requeue(connection, trial.id)
+        connection.execute(
+            update(StudyRow)
+            .where(StudyRow.sampler_worker == worker_id)
+            .values(sampler_worker=None, sampler_until=None)
+        )
+        connection.execute(
+            update(WorkerRow)
+            .where(WorkerRow.id == worker_id, WorkerRow.ended_at.is_(None))
+            .values(ended_at=now())
+        )
+    return [trial.number for trial in trials]
+
+
+def held_trial(
+    connection: Connection, lease: Lease, outcome: Outcome | None = None
+) -> HeldTrial | None:
+    """Returns the leased trial, locked; None if the attempt has ended so already.
+
+    The second case is a write that was repeated, because the first one's answer was lost.
+
+    Args:
+        connection: Inside a write transaction.
+        lease: The attempt that wants to write.
+        outcome: How the attempt is about to end, None if it goes on.
+
+    Raises:
+        LeaseLost: If the trial is no longer held by this attempt.
+    """
+    row = connection.execute(
+        select(TrialRow.id, TrialRow.attempt).where(_holds(lease)).with_for_update()
+    ).one_or_none()
+    if row is not None:
+        return HeldTrial(*row)
+    if outcome is None or not _ended_so(connection, lease, outcome):
+        raise lease_lost(lease)
+    return None
+
+
+def end_attempt(
+    connection: Connection,
+    trial: HeldTrial,
+    outcome: Outcome,
+    reason: str | None = None,
+    seconds: float | None = None,
+) -> None:
+    """Closes the attempt in the trial's history; `seconds` replaces what its epochs took."""
+    values: dict[str, object] = {"ended_at": now(), "outcome": outcome, "reason": reason}
+    if seconds is not None:
+        values["seconds"] = seconds
+    connection.execute(
+        update(AttemptRow)
+        .where(AttemptRow.trial_id == trial.id, AttemptRow.attempt == trial.attempt)
+        .values(values)
+    )
+
+
+def lease_lost(lease: Lease) -> LeaseLost:
+    """Returns the error for a lease that no longer holds."""
+    return LeaseLost(lease.study, lease.number, lease.attempt, lease.worker_id)
+
+
+def _holds(lease: Lease) -> ColumnElement[bool]:
+    return (
+        (TrialRow.uuid == lease.uuid)
+        & (TrialRow.attempt == lease.attempt)
+        & (TrialRow.worker == lease.worker_id)
+        & (TrialRow.state == "running")
+    )
+
+
+def _ended_so(connection: Connection, lease: Lease, outcome: Outcome) -> bool:
+    stored = connection.scalar(
+        select(AttemptRow.outcome)
+        .join(TrialRow, TrialRow.id == AttemptRow.trial_id)
+        .where(
+            TrialRow.uuid == lease.uuid,
+            AttemptRow.attempt == lease.attempt,
+            AttemptRow.worker == lease.worker_id,
+        )
+    )
+    return stored == outcome
+
+
+def _free_trial(connection: Connection, study_id: int) -> Row[Any] | None:
+    """Returns the trial to hand out next, locked where the database locks rows."""
+    mine = TrialRow.study_id == study_id
+    queued = mine & (TrialRow.state == "queued")
+    expired = mine & (TrialRow.state == "running") & (TrialRow.lease_until <= now())
+    for free in queued, expired:
+        trial = connection.execute(_first_where(free)).one_or_none()
+        if trial is not None:
+            return trial
+    return None
+
+
+def _first_where(condition: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(*_HANDED_OUT)
+        .where(condition)
+        .order_by(TrialRow.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _start_attempt(
+    connection: Connection, trial: Row[Any], worker_id: str, lease_seconds: float
+) -> None:
+    attempt = trial.attempt + 1
+    connection.execute(
+        update(TrialRow)
+        .where(TrialRow.id == trial.id)
+        .values(
+            state="running",
+            attempt=attempt,
+            worker=worker_id,
+            lease_until=now() + lease_seconds,
+            started_at=func.coalesce(TrialRow.started_at, now()),
+        )
+    )
+    connection.execute(
+        insert(AttemptRow).values(
+            trial_id=trial.id, attempt=attempt, worker=worker_id, started_at=now(), seconds=0.0
+        )
+    )
+
+
+def _lease(study: str, worker_id: str, trial: Row[Any]) -> Lease:
+    return Lease(
+        study=study,
+        number=trial.number,
+        uuid=trial.uuid,
+        attempt=trial.attempt + 1,
+        worker_id=worker_id,
+        parameters=trial.parameters,
+        config=trial.config,
+    )
+
+
+def _record_death(connection: Connection, trial_id: int, attempt: int, reason: str) -> None:
+    end_attempt(connection, HeldTrial(trial_id, attempt), "lost", reason)
+    connection.execute(
+        update(TrialRow).where(TrialRow.id == trial_id).values(deaths=TrialRow.deaths + 1)
+    )
+
+
+def _requeue(connection: Connection, trial_id: int) -> None:
+    connection.execute(
+        update(TrialRow)
+        .where(TrialRow.id == trial_id)
+        .values(state="queued", worker=None, lease_until=None)
+    )
+
+
+def _give_up(connection: Connection, trial_id: int) -> None:
+    connection.execute(
+        update(TrialRow)
+        .where(TrialRow.id == trial_id)
+        .values(
+            state="failed",
+            lease_until=None,
+            finished_at=now(),
+            error=_history(connection, trial_id),
+        )
+    )
+
+
+def _history(connection: Connection, trial_id: int) -> str:
+    deaths = connection.execute(
+        select(AttemptRow.attempt, AttemptRow.worker, AttemptRow.reason)
+        .where(AttemptRow.trial_id == trial_id, AttemptRow.outcome == "lost")
+        .order_by(AttemptRow.attempt)
+    ).all()
+    each = "; ".join(f"attempt {row.attempt} by {row.worker}: {row.reason}" for row in deaths)
+    plural = "s" if len(deaths) != 1 else ""
+    return f"{len(deaths)} attempt{plural} ended without a result: {each}."

@@ -1,0 +1,135 @@
+"""What a worker writes about the trial that it holds: its epochs and its end.
+
+Each function is one transaction, fenced by the lease: a worker that lost its trial changes
+nothing. Each may be repeated; the second time changes nothing either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from studies.clock import now
+from studies.database import Database
+from studies.leases import HeldTrial, end_attempt, held_trial
+from studies.records import ArtifactRecord, EpochRecord, EvaluationRecord, LatentRecord, Lease
+from studies.tables import ArtifactRow, AttemptRow, EpochRow, LatentRow, TrialRow
+
+
+def store_epoch(database: Database, lease: Lease, epoch: EpochRecord) -> None:
+    """Stores an epoch, and forgets later ones that an earlier attempt left behind.
+
+    Raises:
+        LeaseLost: If the trial is no longer held by this attempt.
+    """
+    with database.write() as connection:
+        trial = held_trial(connection, lease)
+        if trial is not None:
+            _put_epoch(connection, trial, epoch)
+
+
+def finish_trial(
+    database: Database,
+    lease: Lease,
+    evaluation: EvaluationRecord,
+    latents: Sequence[LatentRecord],
+    artifacts: Sequence[ArtifactRecord],
+    seconds: float,
+) -> None:
+    """Ends the trial as complete, with everything that was measured on held-out data.
+
+    Args:
+        database: Where the trial is.
+        lease: The attempt that ends.
+        evaluation: Metrics of the trial.
+        latents: One record per latent.
+        artifacts: At most one of each kind.
+        seconds: Training seconds of this attempt.
+
+    Raises:
+        LeaseLost: If the trial is no longer held by this attempt.
+    """
+    with database.write() as connection:
+        trial = held_trial(connection, lease, "complete")
+        if trial is None:
+            return
+        end_attempt(connection, trial, "complete", seconds=seconds)
+        _close(connection, trial, state="complete", **asdict(evaluation))
+        for row in latents:
+            connection.execute(insert(LatentRow).values(trial_id=trial.id, **asdict(row)))
+        for artifact in artifacts:
+            connection.execute(
+                insert(ArtifactRow).values(trial_id=trial.id, created_at=now(), **asdict(artifact))
+            )
+
+
+def diverge_trial(
+    database: Database, lease: Lease, message: str, seconds: float, last: EpochRecord | None
+) -> None:
+    """Ends the trial as diverged: its loss was not finite.
+
+    Args:
+        database: Where the trial is.
+        lease: The attempt that ends.
+        message: Where it diverged, with epoch and step.
+        seconds: Training seconds of this attempt.
+        last: The last epoch with finite numbers. It is kept among the epochs; the metrics of
+            the trial stay empty.
+
+    Raises:
+        LeaseLost: If the trial is no longer held by this attempt.
+    """
+    with database.write() as connection:
+        trial = held_trial(connection, lease, "diverged")
+        if trial is None:
+            return
+        if last is not None:
+            _put_epoch(connection, trial, last)
+        end_attempt(connection, trial, "diverged", message, seconds)
+        _close(connection, trial, state="diverged", error=message)
+
+
+def fail_trial(database: Database, lease: Lease, error: str, seconds: float) -> None:
+    """Ends the trial as failed, with the traceback of our own code.
+
+    Raises:
+        LeaseLost: If the trial is no longer held by this attempt.
+    """
+    with database.write() as connection:
+        trial = held_trial(connection, lease, "failed")
+        if trial is None:
+            return
+        end_attempt(connection, trial, "failed", error, seconds)
+        _close(connection, trial, state="failed", error=error)
+
+
+def _put_epoch(connection: Connection, trial: HeldTrial, epoch: EpochRecord) -> None:
+    connection.execute(
+        delete(EpochRow).where(EpochRow.trial_id == trial.id, EpochRow.epoch >= epoch.epoch)
+    )
+    connection.execute(
+        insert(EpochRow).values(trial_id=trial.id, attempt=trial.attempt, **asdict(epoch))
+    )
+    mine = (EpochRow.trial_id == trial.id) & (EpochRow.attempt == trial.attempt)
+    connection.execute(
+        update(AttemptRow)
+        .where(AttemptRow.trial_id == trial.id, AttemptRow.attempt == trial.attempt)
+        .values(seconds=select(func.sum(EpochRow.seconds)).where(mine).scalar_subquery())
+    )
+    _set(connection, trial, epoch=epoch.epoch)
+
+
+def _close(connection: Connection, trial: HeldTrial, **values: object) -> None:
+    _set(connection, trial, lease_until=None, finished_at=now(), **values)
+
+
+def _set(connection: Connection, trial: HeldTrial, **values: object) -> None:
+    """Updates the trial, and its seconds from those of all its attempts."""
+    attempts = select(func.sum(AttemptRow.seconds)).where(AttemptRow.trial_id == trial.id)
+    connection.execute(
+        update(TrialRow)
+        .where(TrialRow.id == trial.id)
+        .values(seconds=attempts.scalar_subquery(), **values)
+    )

@@ -1,0 +1,50 @@
+"""The sampler lease: suggestions for a study are made in one place at a time."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, or_, select, update
+
+from studies.clock import now
+from studies.database import Database
+from studies.study_records import study_id_of
+from studies.tables import StudyRow
+
+
+def acquire_sampler(database: Database, study: str, worker_id: str, seconds: float) -> bool:
+    """Returns whether this worker may ask the sampler for the next `seconds`.
+
+    Whoever holds the lease extends it; another takes it over once it has run out.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+    """
+    with database.read() as connection:  # those who wait never take the write lock
+        study_id = study_id_of(connection, study)
+        available = (StudyRow.id == study_id) & _available_to(worker_id)
+        if connection.scalar(select(StudyRow.id).where(available)) is None:
+            return False
+    with database.write() as connection:
+        taken = connection.execute(
+            update(StudyRow)
+            .where(available)
+            .values(sampler_worker=worker_id, sampler_until=now() + seconds)
+        )
+        return taken.rowcount == 1
+
+
+def release_sampler(database: Database, study: str, worker_id: str) -> None:
+    """Ends the lease, if this worker holds it."""
+    with database.write() as connection:
+        connection.execute(
+            update(StudyRow)
+            .where(StudyRow.name == study, StudyRow.sampler_worker == worker_id)
+            .values(sampler_worker=None, sampler_until=None)
+        )
+
+
+def _available_to(worker_id: str) -> ColumnElement[bool]:
+    return or_(
+        StudyRow.sampler_worker.is_(None),
+        StudyRow.sampler_worker == worker_id,
+        StudyRow.sampler_until <= now(),
+    )

@@ -1,0 +1,77 @@
+"""How rdsweep talks to an SQLite file that many processes write to.
+
+WAL lets readers and one writer go on side by side; a writer waits up to the busy timeout for its
+turn. Every write transaction takes the write lock at its start (BEGIN IMMEDIATE): one that read
+first and then found the lock taken would die at once, without any wait.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from studies.documents import dump_document
+from studies.errors import StorageError
+
+WRITES = "rdsweep_writes"
+
+
+def sqlite_file(url: URL) -> Path:
+    """Returns the absolute path of the file that an SQLite URL names.
+
+    Args:
+        url: As `sqlite:///sweeps.db`, or `sqlite:///file:sweeps.db?mode=ro&uri=true`.
+
+    Raises:
+        StorageError: If the URL names no file, or its directory does not exist.
+    """
+    name = (url.database or "").removeprefix("file:")
+    if not name or ":memory:" in name or url.query.get("mode") == "memory":
+        raise StorageError(
+            "An SQLite URL must name a file that all processes can open, but got "
+            f"{url.render_as_string()!r}; write `sqlite:///rdsweep.db`."
+        )
+    path = Path(name).absolute()
+    if not path.parent.is_dir():
+        raise StorageError(
+            f"The directory of an SQLite file must exist, but {path.parent} does not; make it, "
+            "or correct the storage URL."
+        )
+    if path.is_dir():
+        raise StorageError(f"An SQLite URL must name a file, but {path} is a directory.")
+    return path
+
+
+def sqlite_engine(url: URL, busy_seconds: float) -> Engine:
+    """Returns an engine whose connections wait, and whose transactions are explicit."""
+    engine = create_engine(
+        url.set(drivername="sqlite+pysqlite"),
+        json_serializer=dump_document,
+        connect_args={"timeout": busy_seconds, "check_same_thread": False},
+        poolclass=QueuePool,
+        max_overflow=-1,
+    )
+    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def switch_to_wal(connection: Connection) -> None:
+    """Makes the file a WAL database for good; a file system without it keeps its own mode."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection):
+        driver.execute("PRAGMA journal_mode = WAL")
+
+
+def _prepare_connection(driver: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    driver.isolation_level = None  # the driver begins nothing behind our back
+    driver.execute("PRAGMA synchronous = NORMAL")
+    driver.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

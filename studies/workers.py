@@ -1,0 +1,118 @@
+"""Worker processes: who works on a study, where, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+
+from studies.clock import now
+from studies.database import Database
+from studies.records import WorkerRecord
+from studies.study_records import study_id_of
+from studies.tables import StudyRow, WorkerRow
+
+__all__ = ["WorkerRecord", "end_worker", "list_workers", "register_worker", "touch_worker"]
+
+_COLUMNS = [
+    StudyRow.name.label("study") if field.name == "study" else getattr(WorkerRow, field.name)
+    for field in fields(WorkerRecord)
+]
+
+
+def register_worker(
+    database: Database,
+    study: str,
+    worker_id: str,
+    *,
+    host: str,
+    pid: int,
+    process_started_at: float,
+    device: str,
+    versions: Mapping[str, Any],
+) -> None:
+    """Notes that a worker has started; once more under the same id, it starts anew.
+
+    Args:
+        database: Where the study is.
+        study: Its name.
+        worker_id: Unique identity, which leases are held under; a UUID does.
+        host: Name of its machine.
+        pid: Process id there.
+        process_started_at: When that process started, UTC seconds by its machine's clock; with
+            the id it tells the process from a later one that the system gave the same id.
+        device: What it trains on, as "cpu" or "cuda:0".
+        versions: Versions of Python, torch and so on in that process.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+    """
+    with database.write() as connection:
+        connection.execute(delete(WorkerRow).where(WorkerRow.id == worker_id))
+        connection.execute(
+            insert(WorkerRow).values(
+                id=worker_id,
+                study_id=study_id_of(connection, study),
+                host=host,
+                pid=pid,
+                process_started_at=process_started_at,
+                device=device,
+                versions=dict(versions),
+                started_at=now(),
+                seen_at=now(),
+            )
+        )
+
+
+def touch_worker(database: Database, worker_id: str) -> None:
+    """Notes that the worker is alive now."""
+    _stamp(database, worker_id, "seen_at")
+
+
+def end_worker(database: Database, worker_id: str) -> None:
+    """Notes that the worker has ended; the first time counts."""
+    _stamp(database, worker_id, "seen_at", "ended_at")
+
+
+def list_workers(
+    database: Database,
+    study: str | None = None,
+    *,
+    host: str | None = None,
+    ended: bool | None = None,
+) -> list[WorkerRecord]:
+    """Returns workers, the first registered first.
+
+    With `host` and `ended=False`: those whose processes this machine can look up by `pid` and
+    `process_started_at`; for one that is gone, see `queue.release_worker`.
+
+    Args:
+        database: Where they are registered.
+        study: Only those of this study.
+        host: Only those of this machine.
+        ended: Only those that have ended, or have not.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+    """
+    statement = select(*_COLUMNS).join_from(WorkerRow, StudyRow)
+    if host is not None:
+        statement = statement.where(WorkerRow.host == host)
+    if ended is not None:
+        statement = statement.where(WorkerRow.ended_at.is_not(None) == ended)
+    with database.read() as connection:
+        if study is not None:
+            statement = statement.where(WorkerRow.study_id == study_id_of(connection, study))
+        rows = connection.execute(statement.order_by(WorkerRow.started_at, WorkerRow.id))
+        return [WorkerRecord(**row._asdict()) for row in rows]
+
+
+def _stamp(database: Database, worker_id: str, *columns: str) -> None:
+    with database.write() as connection:
+        connection.execute(
+            update(WorkerRow)
+            .where(WorkerRow.id == worker_id, WorkerRow.ended_at.is_(None))
+            .values({column: now() for column in columns})
+        )

@@ -1,0 +1,299 @@
+"""From the sections of a spec to settings: every problem becomes one line, none hides another."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Never, final
+
+from sweeps.fields import BETA_NAMES, FIELDS, Field, Value, nearest, shown
+from sweeps.settings import Choice, Fixed, Range, Setting
+
+__all__ = ["SettingsReader"]
+
+Table = Mapping[str, Any]
+
+_RANGE_KEYS = ("low", "high", "log", "step", "points")
+
+
+class _UnreadableError(Exception):
+    """A setting that cannot be read; its problem is already written down."""
+
+
+@final
+class SettingsReader:
+    """Reads [model], [objective], [train] and [space] into one setting per field.
+
+    Attributes:
+        problems: What is wrong, a line each.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+
+    def read(self, document: Table) -> dict[str, Setting]:
+        """The settings of all fields that can count, in the order of `FIELDS`.
+
+        Args:
+            document: The spec's sections; keys that no section knows are not looked at.
+        """
+        explicit = self._explicit(document)
+        settings = {
+            name: explicit.get(name) or Fixed(value=field.default)
+            for name, field in FIELDS.items()
+            if name in explicit or field.default is not None
+        }
+        self._check_conditions(settings, explicit)
+        self._check_values(settings, explicit)
+        return {name: setting for name, setting in settings.items() if can_count(name, settings)}
+
+    def _explicit(self, document: Table) -> dict[str, Setting]:
+        """What the document says of each field, under the one place that says it."""
+        explicit: dict[str, Setting] = {}
+        for name, (key, value) in self._given(document):
+            try:
+                searched = key.startswith("space.")
+                explicit[name] = self._setting(FIELDS[name], key, value, searched=searched)
+            except _UnreadableError:
+                continue
+        return explicit
+
+    def _given(self, document: Table) -> Iterator[tuple[str, tuple[str, Any]]]:
+        space = _table(document, "space")
+        for name, field in FIELDS.items():
+            section = _table(document, field.section)
+            if name in space and name in section:
+                self._note(
+                    f"space.{name}",
+                    f"a field must be fixed in [{field.section}] or searched in [space], but got "
+                    f"both; remove one of {field.key} and space.{name}.",
+                )
+            if name in space:
+                yield name, (f"space.{name}", space[name])
+            elif name in section:
+                yield name, (field.key, section[name])
+
+    def _setting(self, field: Field, key: str, value: object, *, searched: bool) -> Setting:
+        if isinstance(value, Mapping):
+            return self._table_setting(field, key, value, searched=searched)
+        if searched and _is_choice(field, value):
+            return self._choice(field, key, value, unit="canonical")
+        if not searched and field.kind != "ints" and isinstance(value, list):
+            self._refuse(
+                key, "a section holds fixed values", value, f"write it as space.{field.name}"
+            )
+        return Fixed(value=self._value(field, key, value))
+
+    def _table_setting(self, field: Field, key: str, table: Table, *, searched: bool) -> Setting:
+        unit = self._unit(field, key, table)
+        allowed = ["value", "choices", *_RANGE_KEYS] if searched else ["value"]
+        allowed += ["unit"] if field.name == "beta" else []
+        known = self._known_keys(field, key, table, allowed)
+        if "value" in known:
+            return Fixed(value=self._value(field, f"{key}.value", known["value"]), unit=unit)
+        if "choices" in known:
+            return self._choice(field, key, known["choices"], unit=unit)
+        if not searched:
+            hint = f"write it as space.{field.name}"
+            self._refuse(key, "a section holds fixed values", table, hint)
+        return self._range(field, key, known, unit=unit)
+
+    def _unit(self, field: Field, key: str, table: Table) -> str:
+        if "unit" not in table:
+            return "canonical"
+        unit = table["unit"]
+        if field.name != "beta":
+            self._refuse(f"{key}.unit", "only beta has a unit", unit, "remove it")
+        if unit not in BETA_NAMES:
+            names = ", ".join(map(repr, BETA_NAMES))
+            near = nearest(str(unit), tuple(BETA_NAMES))
+            self._fail(f"{key}.unit", f"must be one of {names}, but got {shown(unit)}{near}.")
+        return str(unit)
+
+    def _known_keys(
+        self, field: Field, key: str, table: Table, allowed: Sequence[str]
+    ) -> dict[str, Any]:
+        unknown = [name for name in table if name not in allowed and name != "unit"]
+        for name in unknown:
+            names = ", ".join(allowed)
+            near = nearest(name, allowed) or self._place_hint(field, name)
+            self._note(
+                f"{key}.{name}", f"a key here must be one of {names}, but got {name!r}{near}."
+            )
+        if unknown:
+            raise _UnreadableError
+        return {name: value for name, value in table.items() if name != "unit"}
+
+    @staticmethod
+    def _place_hint(field: Field, name: str) -> str:
+        searchable = name in ("choices", *_RANGE_KEYS)
+        return f"; what is searched stands under space.{field.name}" if searchable else ""
+
+    def _choice(self, field: Field, key: str, values: object, *, unit: str) -> Choice:
+        if not isinstance(values, list):
+            self._refuse(key, "choices must be a list", values, f"write [{shown(values)}]")
+        if not values:
+            self._refuse(key, "a choice needs at least one value", values, "remove it or fill it")
+        read = [self._value(field, f"{key}[{index}]", value) for index, value in enumerate(values)]
+        for index, value in enumerate(read):
+            if value in read[:index]:
+                self._refuse(key, "choices must differ", _plain(value), "remove the second one")
+        return Choice(choices=tuple(read), unit=unit)
+
+    def _range(self, field: Field, key: str, table: Table, *, unit: str) -> Range:
+        if field.kind not in ("int", "float"):
+            example = "[[512], [256, 256]]" if field.kind == "ints" else f'["{field.default}"]'
+            self._refuse(key, "a range needs numbers", table, f"write a list such as {example}")
+        low, high = (self._end(field, key, table, name) for name in ("low", "high"))
+        log = table.get("log", False)
+        if not isinstance(log, bool):
+            self._refuse(f"{key}.log", "must be true or false", log, "write log = true")
+        setting = Range(
+            low=low,
+            high=high,
+            log=log,
+            step=self._step(field, key, table),
+            count=self._count(key, table),
+            whole=field.kind == "int",
+            unit=unit,
+        )
+        self._check_range(key, setting)
+        return setting
+
+    def _end(self, field: Field, key: str, table: Table, name: str) -> int | float:
+        if name not in table:
+            self._fail(key, f"a range needs low and high, but got no {name}; add {name} = …")
+        value = self._value(field, f"{key}.{name}", table[name])
+        if not isinstance(value, int | float):
+            raise TypeError(value)
+        return value
+
+    def _step(self, field: Field, key: str, table: Table) -> int | float | None:
+        if "step" not in table:
+            return None
+        step = self._end(field, key, table, "step")
+        if step <= 0:
+            self._fail(f"{key}.step", f"`step > 0` must hold, but got step={step}.")
+        return step
+
+    def _count(self, key: str, table: Table) -> int | None:
+        count = table.get("points")
+        if count is None:
+            return None
+        if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+            self._fail(
+                f"{key}.points",
+                f"`points >= 2` must hold for the grid on a range, but got points={shown(count)}.",
+            )
+        return count
+
+    def _check_range(self, key: str, setting: Range) -> None:
+        low, high, step = setting.low, setting.high, setting.step
+        got = f"but got low={low!r}, high={high!r}"
+        if low == high:
+            self._fail(key, f"`low < high` must hold for a range, {got}; write {low!r} to fix it.")
+        if low > high:
+            self._fail(key, f"`low < high` must hold for a range, {got}; swap them.")
+        if setting.log and low <= 0:
+            self._fail(
+                key,
+                f"`low > 0` must hold for a log range, {got}; raise low or remove log = true.",
+            )
+        if setting.log and step is not None:
+            self._fail(
+                key,
+                f"a log range has no step, but got step={step!r}; "
+                "remove step, or write points = … for a grid.",
+            )
+        if step is not None and setting.count is not None:
+            self._fail(
+                key,
+                "a range has a step or a number of points, "
+                f"but got step={step!r}, points={setting.count}; remove one.",
+            )
+        if step is not None and step > high - low:
+            self._fail(key, f"`step <= high - low` must hold, {got}, step={step!r}; lower it.")
+
+    def _value(self, field: Field, key: str, value: object) -> Value:
+        try:
+            return field.read(value)
+        except ValueError as error:
+            self._fail(key, str(error))
+
+    def _check_conditions(
+        self, settings: Mapping[str, Setting], explicit: Mapping[str, Setting]
+    ) -> None:
+        for name, setting in explicit.items():
+            condition = FIELDS[name].condition
+            if condition is None or can_count(name, settings):
+                continue
+            parent = FIELDS[condition.field]
+            got = " or ".join(repr(value) for value in settings[condition.field].bounds)
+            self._note(
+                key_of(name, setting),
+                f"counts only where {condition}, but {parent.name} is always {got}; remove it, "
+                f"or let {parent.name} be {condition.values[0]!r}.",
+            )
+
+    def _check_values(
+        self, settings: Mapping[str, Setting], explicit: Mapping[str, Setting]
+    ) -> None:
+        for name, setting in explicit.items():
+            if can_count(name, settings):
+                for objection in _objections(FIELDS[name], setting, settings):
+                    self._note(key_of(name, setting), objection)
+
+    def _refuse(self, key: str, condition: str, got: object, hint: str) -> Never:
+        self._fail(key, f"{condition}, but got {shown(got)}; {hint}.")
+
+    def _fail(self, key: str, problem: str) -> Never:
+        self._note(key, problem)
+        raise _UnreadableError
+
+    def _note(self, key: str, problem: str) -> None:
+        self.problems.append(f"{key}: {problem}")
+
+
+def can_count(name: str, settings: Mapping[str, Setting]) -> bool:
+    """Whether some trial of these settings reads the field."""
+    condition = FIELDS[name].condition
+    if condition is None:
+        return True
+    return any(value in condition.values for value in settings[condition.field].bounds)
+
+
+def key_of(name: str, setting: Setting) -> str:
+    """The dotted key under which a setting stands in a normalised spec."""
+    return FIELDS[name].key if isinstance(setting, Fixed) else f"space.{name}"
+
+
+def _objections(field: Field, setting: Setting, settings: Mapping[str, Setting]) -> Iterator[str]:
+    """What the configurations object to: at most one line for a setting."""
+    for context in _contexts(field, settings):
+        for value in setting.bounds:
+            objection = field.objection(value, context)
+            if objection is not None:
+                yield objection
+                return
+
+
+def _contexts(field: Field, settings: Mapping[str, Setting]) -> Iterator[dict[str, Any]]:
+    """The values of other fields under which the field's own are judged."""
+    context = {} if field.condition is None else {field.condition.field: field.condition.values[0]}
+    if field.section != "objective" or field.name == "annealing_unit":
+        yield context
+        return
+    for unit in settings["annealing_unit"].bounds:
+        yield {**context, "annealing_unit": unit}
+
+
+def _table(document: Table, name: str) -> Table:
+    table = document.get(name, {})
+    return table if isinstance(table, Mapping) else {}
+
+
+def _is_choice(field: Field, value: object) -> bool:
+    if not isinstance(value, list):
+        return False
+    return field.kind != "ints" or not value or any(isinstance(item, list) for item in value)
+
+
+def _plain(value: Value) -> object:
+    return list(value) if isinstance(value, tuple) else value

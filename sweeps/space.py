@@ -1,0 +1,299 @@
+"""The search space of a spec: what is suggested, under which condition, and what it means."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast, final
+
+from sweeps.errors import SpaceError
+from sweeps.fields import BETA_NAMES, FIELDS, SECTIONS, Value
+from sweeps.settings import Choice, Fixed, Range, Setting
+from sweeps.spec import Spec
+from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
+from vae_models.objective import (
+    beta_from_norm,
+    beta_norm,
+    canonical_beta,
+    level,
+    raw_weight_of,
+    weights_of,
+)
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import BaseTrial
+
+    from studies.records import NewTrial
+
+__all__ = ["LARGEST_GRID", "Parameters", "Space", "Suggestion", "fingerprint"]
+
+Parameters = dict[str, Any]
+"""Suggested values by parameter name, of types that JSON knows."""
+
+LARGEST_GRID = 100_000
+"""The largest number of points that is ever listed at once."""
+
+_CONDITION_FIELDS = {f.condition.field for f in FIELDS.values() if f.condition is not None}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Suggestion:
+    """What a sampler suggested, and the trial that it means.
+
+    Attributes:
+        parameters: As suggested; beta under the name of its unit.
+        config: The whole trial, beta in canonical units.
+    """
+
+    parameters: Parameters
+    config: TrialConfig
+
+
+@final
+class Space:
+    """The search space of a spec on data of N pixels.
+
+    A parameter is suggested only where its condition holds, so the space is a tree: the fields
+    that others depend on come first.
+
+    Args:
+        spec: The spec.
+        pixels: N = C·H·W of the data; raw and normalised units of beta depend on it.
+    """
+
+    def __init__(self, spec: Spec, pixels: int) -> None:
+        self._settings = spec.settings
+        self._pixels = pixels
+
+    @property
+    def size(self) -> int | None:
+        """The number of different trials; None if there are infinitely many."""
+        return self._count(lambda setting: setting.points())
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether there are only so many different trials."""
+        return self.size is not None
+
+    @property
+    def grid_size(self) -> int | None:
+        """The number of points of its grid; None where a range has neither step nor points."""
+        return self._count(lambda setting: setting.grid_points())
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether some parameter is suggested for some trials only."""
+        counted = (FIELDS[name].condition for name in self._searched())
+        return any(
+            condition is not None
+            and not set(self._settings[condition.field].bounds) <= set(condition.values)
+            for condition in counted
+        )
+
+    @property
+    def parameters(self) -> dict[str, Setting]:
+        """Everything that can be suggested, by parameter name."""
+        return {parameter_name(n, setting): setting for n, setting in self._searched().items()}
+
+    def grid(self) -> list[Parameters]:
+        """Every point of the grid, the last parameter changing fastest.
+
+        Raises:
+            SpaceError: A range has neither step nor points, or the grid is too large.
+        """
+        return self._listed(self.grid_size, lambda setting: setting.grid_points())
+
+    def points(self) -> list[Parameters]:
+        """Every point of a discrete space, the last parameter changing fastest.
+
+        Raises:
+            SpaceError: The space is continuous or too large.
+        """
+        return self._listed(self.size, lambda setting: setting.points())
+
+    def suggest(self, trial: "BaseTrial") -> Suggestion:
+        """Asks an Optuna trial for every parameter whose condition holds."""
+        values: dict[str, Value] = {}
+        parameters: Parameters = {}
+        for name, setting in self._settings.items():
+            if not _holds(name, values):
+                continue
+            if isinstance(setting, Fixed):
+                values[name] = setting.value
+            else:
+                values[name] = _ask(trial, parameter_name(name, setting), setting)
+                parameters[parameter_name(name, setting)] = _plain(values[name])
+        return Suggestion(parameters=parameters, config=self._config(values))
+
+    def new_trial(self, number: int, suggestion: Suggestion) -> "NewTrial":
+        """The queue's row for a suggestion."""
+        from studies.records import NewTrial
+
+        config = suggestion.config
+        model, objective, train = config.model, config.objective, config.train
+        sizes = {"pixels": self._pixels, "latents": model.latent_dim}
+        fixed_variance = model.likelihood == "gaussian"
+        return NewTrial(
+            number=number,
+            parameters=suggestion.parameters,
+            config=config.to_dict(),
+            beta=objective.beta,
+            raw_weight=raw_weight_of(
+                objective.reduction, objective.beta, batch=train.batch_size, **sizes
+            ),
+            beta_norm=beta_norm(objective.beta, **sizes),
+            level=level(objective.beta, model.sigma2) if fixed_variance else None,
+            latent_dim=model.latent_dim,
+            reduction=objective.reduction,
+            annealing=objective.annealing,
+            likelihood=model.likelihood,
+            family=model.family,
+            sigma2=None if model.likelihood == "bernoulli" else model.sigma2,
+            learning_rate=train.learning_rate,
+            batch_size=train.batch_size,
+            epochs=train.epochs,
+            seed=train.seed,
+        )
+
+    def distributions(self) -> "dict[str, BaseDistribution]":
+        """Optuna's distribution of everything that can be suggested, by parameter name."""
+        return {name: _distribution(setting) for name, setting in self.parameters.items()}
+
+    def encode(self, point: Parameters) -> dict[str, str | int | float]:
+        """A point as Optuna stores it."""
+        return {n: encode(tuple(v) if isinstance(v, list) else v) for n, v in point.items()}
+
+    def _config(self, values: Mapping[str, Value]) -> TrialConfig:
+        sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+        for name, value in values.items():
+            sections[FIELDS[name].section][name] = value
+        model, train = ModelConfig(**sections["model"]), TrainConfig(**sections["train"])
+        reduction = str(values["reduction"])
+        sections["objective"]["beta"] = self._canonical_beta(
+            float(cast("float", values["beta"])), reduction, model.latent_dim, train.batch_size
+        )
+        return TrialConfig(
+            model=model, objective=ObjectiveConfig(**sections["objective"]), train=train
+        )
+
+    def _canonical_beta(self, value: float, reduction: str, latents: int, batch: int) -> float:
+        match self._settings["beta"].unit:
+            case "raw":
+                return canonical_beta(
+                    weights_of(reduction, value, pixels=self._pixels, latents=latents, batch=batch)
+                )
+            case "beta_norm":
+                return beta_from_norm(value, pixels=self._pixels, latents=latents)
+        return value
+
+    def _searched(self) -> dict[str, Setting]:
+        return {
+            n: setting for n, setting in self._settings.items() if not isinstance(setting, Fixed)
+        }
+
+    def _count(self, points_of: Callable[[Setting], tuple[Value, ...] | None]) -> int | None:
+        sizes = {name: points_of(setting) for name, setting in self._settings.items()}
+        if any(points is None for points in sizes.values()):
+            return None
+        return _tree_size(list(sizes), {n: p for n, p in sizes.items() if p is not None}, {})
+
+    def _listed(
+        self, size: int | None, points_of: Callable[[Setting], tuple[Value, ...] | None]
+    ) -> list[Parameters]:
+        if size is None or size > LARGEST_GRID:
+            got = "infinitely many" if size is None else f"{size:,}"
+            raise SpaceError(
+                f"The points of a space must be at most {LARGEST_GRID:,} to be listed, but got "
+                f"{got}; give its ranges steps or points, or choose another sampler."
+            )
+        return list(self._walk(list(self._settings), points_of, {}))
+
+    def _walk(
+        self,
+        names: list[str],
+        points_of: Callable[[Setting], tuple[Value, ...] | None],
+        chosen: dict[str, Value],
+    ) -> Iterator[Parameters]:
+        """Every way to choose values for `names`, given those chosen for the names before."""
+        if not names:
+            yield {
+                parameter_name(name, setting): _plain(chosen[name])
+                for name, setting in self._searched().items()
+                if name in chosen
+            }
+            return
+        name, rest = names[0], names[1:]
+        if not _holds(name, chosen):
+            yield from self._walk(rest, points_of, chosen)
+            return
+        for value in points_of(self._settings[name]) or ():
+            yield from self._walk(rest, points_of, {**chosen, name: value})
+
+
+def fingerprint(parameters: Mapping[str, Any]) -> str:
+    """The same text for parameters that mean the same trial of one study.
+
+    Numbers count to twelve digits: a stepped range gives 0.30000000000000004 and 0.3 alike.
+    """
+    return json.dumps({name: _rounded(parameters[name]) for name in sorted(parameters)})
+
+
+def encode(value: Value) -> str | int | float:
+    """A choice as Optuna can store it: a list of widths becomes its JSON."""
+    return json.dumps(list(value)) if isinstance(value, tuple) else value
+
+
+def parameter_name(field: str, setting: Setting) -> str:
+    """The name of a field's parameter: the field's own, or that of beta's unit."""
+    return BETA_NAMES[setting.unit] if field == "beta" else field
+
+
+def _holds(name: str, chosen: Mapping[str, Value]) -> bool:
+    condition = FIELDS[name].condition
+    return condition is None or chosen[condition.field] in condition.values
+
+
+def _ask(trial: "BaseTrial", name: str, setting: Setting) -> Value:
+    if isinstance(setting, Range) and setting.whole:
+        low, high, step = int(setting.low), int(setting.reach), int(setting.step or 1)
+        return trial.suggest_int(name, low, high, step=step, log=setting.log)
+    if isinstance(setting, Range):
+        return trial.suggest_float(
+            name, setting.low, setting.reach, step=setting.step, log=setting.log
+        )
+    choices = cast("Choice", setting).choices
+    encoded = [encode(choice) for choice in choices]
+    return choices[encoded.index(cast("str", trial.suggest_categorical(name, encoded)))]
+
+
+def _distribution(setting: Setting) -> "BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(setting, Range) and setting.whole:
+        low, high, step = int(setting.low), int(setting.reach), int(setting.step or 1)
+        return IntDistribution(low, high, log=setting.log, step=step)
+    if isinstance(setting, Range):
+        return FloatDistribution(setting.low, setting.reach, log=setting.log, step=setting.step)
+    return CategoricalDistribution([encode(choice) for choice in cast("Choice", setting).choices])
+
+
+def _tree_size(
+    names: list[str], points: Mapping[str, tuple[Value, ...]], chosen: Mapping[str, Value]
+) -> int:
+    if not names:
+        return 1
+    name, rest = names[0], names[1:]
+    if not _holds(name, chosen):
+        return _tree_size(rest, points, chosen)
+    if name not in _CONDITION_FIELDS:
+        return len(points[name]) * _tree_size(rest, points, chosen)
+    return sum(_tree_size(rest, points, {**chosen, name: value}) for value in points[name])
+
+
+def _plain(value: Value) -> str | int | float | list[int]:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _rounded(value: object) -> object:
+    return float(f"{value:.12g}") if isinstance(value, float) else value

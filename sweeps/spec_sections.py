@@ -1,0 +1,208 @@
+"""The sections of a spec that say how a study is run: [study] and [run]."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields as fields_of
+from typing import Annotated, Any, Literal, final, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from sweeps.fields import FIELDS, SECTIONS, nearest, shown
+from vae_models.data_config import DataConfig
+
+__all__ = [
+    "SAMPLERS",
+    "RunSpec",
+    "SamplerName",
+    "StudySpec",
+    "section_problems",
+    "storage_problem",
+    "unknown_keys",
+]
+
+SamplerName = Literal["auto", "random", "grid", "sobol", "tpe", "nsga2", "gp"]
+SAMPLERS: tuple[str, ...] = get_args(SamplerName)
+
+_LONGEST_NAME = 100
+_UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+_SQLITE = re.compile(r"sqlite(\+pysqlite)?:///(?P<path>.+)")
+_POSTGRESQL = re.compile(r"postgres(ql)?(\+psycopg)?://[^/]*/(?P<database>[^/?]+)(\?.*)?")
+_SCHEMES = ("sqlite", "postgresql+psycopg")
+
+
+def _fit_name(name: str) -> str:
+    unfit = _UNFIT.findall(name)
+    if unfit:
+        raise _refusal(f"must be fit for a file name, but got {name!r} with {unfit[0]!r} in it")
+    if not name.strip() or name != name.strip():
+        raise _refusal(f"must neither be empty nor begin or end with a space, but got {name!r}")
+    if name[0] in ".-" or name[-1] == ".":
+        raise _refusal(f"must not begin with a dot or a dash nor end with a dot, but got {name!r}")
+    if len(name) > _LONGEST_NAME:
+        raise _refusal(f"must have at most {_LONGEST_NAME} characters, but got {len(name)}")
+    return name
+
+
+def _fit_storage(url: str) -> str:
+    problem = storage_problem(url)
+    if problem is not None:
+        raise _refusal(problem)
+    return url
+
+
+def _refusal(problem: str) -> PydanticCustomError:
+    return PydanticCustomError("refused", "{problem}", {"problem": problem})
+
+
+def storage_problem(url: str) -> str | None:
+    """What is wrong with a database URL, to be read after its key; None for a good one."""
+    must = "must be sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+    found = _SQLITE.fullmatch(url)
+    if found is not None:
+        memory = ":memory:" in found["path"] or "mode=memory" in found["path"]
+        return f"{must}, but got {url!r}; workers cannot share a memory" if memory else None
+    if _POSTGRESQL.fullmatch(url):
+        return None
+    scheme = url.partition(":")[0]
+    if scheme.startswith("sqlite"):
+        hint = "; write three slashes and a file name, such as sqlite:///rdsweep.db"
+    elif scheme.startswith("postgres"):
+        hint = "; name the database, such as postgresql+psycopg://me@localhost/sweeps"
+    elif "://" not in url and url.strip():
+        hint = f"; did you mean sqlite:///{url}?"
+    else:
+        hint = nearest(scheme, _SCHEMES)
+    return f"{must}, but got {url!r}{hint}"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+@final
+class StudySpec(_Section):
+    """[study]: what the study is called, where it is stored, and how it searches.
+
+    Attributes:
+        name: Its name, also of its files and of the Optuna study.
+        storage: The database URL.
+        trials: How many trials it shall have.
+        sampler: One of `SAMPLERS`.
+        distortion: Which distortion is minimised beside the rate.
+        seed: Of the sampler.
+        artifacts: The directory of large files; empty for one beside the database.
+        max_attempts: How many attempts may end without a result before a trial counts as failed.
+    """
+
+    name: Annotated[str, AfterValidator(_fit_name)]
+    storage: Annotated[str, AfterValidator(_fit_storage)] = "sqlite:///rdsweep.db"
+    trials: Annotated[int, Field(ge=1)] = 64
+    sampler: SamplerName = "auto"
+    distortion: Literal["se", "nll"] = "se"
+    seed: Annotated[int, Field(ge=0)] = 0
+    artifacts: str = ""
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+
+
+@final
+class RunSpec(_Section):
+    """[run]: with what the trials are trained; it has no part in their results.
+
+    Attributes:
+        workers: Number of worker processes; 0 for one per GPU, else one per physical core.
+        device: "auto", "cpu", "mps", "cuda" or one such as "cuda:1".
+        threads: CPU threads of each worker; 0 to share the cores out.
+        lease_seconds: How long a worker may be silent before another takes its trial over.
+    """
+
+    workers: Annotated[int, Field(ge=0)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+    lease_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+
+
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "study": tuple(StudySpec.model_fields),
+    "data": tuple(field.name for field in fields_of(DataConfig)),
+    **{name: tuple(f.name for f in FIELDS.values() if f.section == name) for name in SECTIONS},
+    "run": tuple(RunSpec.model_fields),
+    "space": tuple(FIELDS),
+}
+"""The sections, and the keys that each of them knows."""
+
+
+def unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
+    """A line for every section and key that no spec has, with the one that was probably meant."""
+    for section, table in document.items():
+        if section not in _KEYS:
+            hint = nearest(section, tuple(_KEYS)) or _home_hint(section)
+            names = ", ".join(f"[{name}]" for name in _KEYS)
+            yield f"{section}: a section must be one of {names}, but got {section!r}{hint}."
+        elif not isinstance(table, Mapping):
+            yield f"{section}: must be a section, but got {shown(table)}; write [{section}] above its keys."
+        else:
+            yield from (_unknown(section, key) for key in table if key not in _KEYS[section])
+
+
+def _unknown(section: str, key: str) -> str:
+    hint = _home_hint(key) or nearest(key, _KEYS[section]) or _distant_hint(key)
+    names = ", ".join(_KEYS[section])
+    return f"{section}.{key}: a key of [{section}] must be one of {names}, but got {key!r}{hint}."
+
+
+def _home_hint(key: str) -> str:
+    homes = [name for name, keys in _KEYS.items() if name != "space" and key in keys]
+    return f"; did you mean to put it under [{homes[0]}]?" if homes else ""
+
+
+def _distant_hint(key: str) -> str:
+    """The section and key that were meant, for a misspelt key in the wrong section."""
+    for section, keys in _KEYS.items():
+        near = nearest(key, keys) if section != "space" else ""
+        if near:
+            return f"{near.removesuffix('?')} under [{section}]?"
+    return ""
+
+
+def section_problems(section: str, error: ValidationError) -> Iterator[str]:
+    """A line for every problem that pydantic found in a section; unknown keys are left out."""
+    for detail in error.errors(include_url=False):
+        if detail["type"] != "extra_forbidden":
+            key = ".".join(str(part) for part in detail["loc"])
+            yield f"{section}.{key}: {_sentence(key, detail)}."
+
+
+def _sentence(key: str, detail: ErrorDetails) -> str:
+    got, context = detail["input"], detail.get("ctx", {})
+    match detail["type"]:
+        case "missing":
+            return f'must be given, but got nothing; write {key} = "…" under its section'
+        case "refused":
+            return str(context["problem"])
+        case "literal_error":
+            names = str(context["expected"])
+            return f"must be one of {names}, but got {shown(got)}{_near_choice(key, got)}"
+        case "greater_than_equal":
+            return f"`{key} >= {context['ge']}` must hold, but got {key}={got!r}"
+        case "greater_than":
+            return f"`{key} > {context['gt']:g}` must hold, but got {key}={got!r}"
+        case "string_pattern_mismatch":
+            return f'must be "auto", "cpu", "mps", "cuda" or "cuda:N", but got {shown(got)}'
+        case "string_type":
+            return f'must be a text in quotes, but got {shown(got)}; write "{got}"'
+        case "int_type" | "int_from_float":
+            return f"must be a whole number, but got {shown(got)}{_number_hint(got)}"
+        case "float_type" | "finite_number":
+            return f"must be a finite number, but got {shown(got)}{_number_hint(got)}"
+    return f"{detail['msg'].lower()}, but got {shown(got)}"
+
+
+def _near_choice(key: str, got: object) -> str:
+    return nearest(str(got), SAMPLERS if key == "sampler" else ("se", "nll"))
+
+
+def _number_hint(got: object) -> str:
+    text = str(got).strip()
+    is_number = isinstance(got, str) and text.replace(".", "", 1).isdigit()
+    return f"; write {text} without quotes" if is_number else ""

@@ -1,0 +1,120 @@
+"""From a spec to a study in the database: everything is checked before anything is created."""
+
+import math
+import time
+from collections.abc import Sequence
+
+from studies.database import Database, open_database, prepare_schema
+from studies.study_records import create_study, get_study, set_trials_wanted
+from vae_models.data import DataSet, load_data
+
+from studies.errors import StudyNotFound
+from studies.rate_distortion import shannon_rate
+from studies.records import StudyRecord
+from sweeps.errors import SweepError
+from sweeps.optuna_store import create_optuna_study
+from sweeps.spec import Spec, changes
+from sweeps.storage import artifacts_directory
+from sweeps.versions import code_version, package_versions
+
+REFERENCE_SHARE = 0.05
+"""The share of the data's variance that is left at the hypervolume's reference rate."""
+
+
+def prepare_study(spec: Spec, url: str) -> tuple[Database, StudyRecord]:
+    """The study of a spec: made when it is new, taken up where it fits.
+
+    Args:
+        spec: the validated spec.
+        url: the database, SQLite paths absolute.
+
+    Raises:
+        DataError: the data set is missing or unreadable.
+        SweepError: the study exists and its trials would not compare with those of this spec.
+        StorageError: the database cannot be made or reached.
+    """
+    data = load_data(spec.data)
+    db = open_database(url)
+    prepare_schema(db)
+    record = _study_record(spec, url, data)
+    try:
+        existing = get_study(db, spec.study.name)
+    except StudyNotFound:
+        create_optuna_study(db, url, spec)
+        create_study(db, record)
+        return db, get_study(db, spec.study.name)
+    _refuse_mixing(existing, record)
+    if spec.study.trials != existing.trials_wanted:
+        set_trials_wanted(db, spec.study.name, spec.study.trials)
+    return db, get_study(db, spec.study.name)
+
+
+def _refuse_mixing(existing: StudyRecord, wanted: StudyRecord) -> None:
+    problems: Sequence[str] = changes(existing.spec, wanted.spec)
+    if problems:
+        raise SweepError("\n".join(problems))
+    if existing.data["checksum"] != wanted.data["checksum"]:
+        message = (
+            f"The data must stay the same within study {existing.name!r}, but its checksum was "
+            f"{existing.data['checksum'][:12]} and is now {wanted.data['checksum'][:12]}; "
+            "give the study a new name with --set study.name=…"
+        )
+        raise SweepError(message)
+
+
+def _study_record(spec: Spec, url: str, data: DataSet) -> StudyRecord:
+    return StudyRecord(
+        name=spec.study.name,
+        spec=spec.to_dict(),
+        spec_hash=spec.hash,
+        distortion=spec.study.distortion,
+        trials_wanted=spec.study.trials,
+        sampler=spec.study.sampler,
+        data=describe_data(data),
+        spectrum=tuple(float(value) for value in data.spectrum),
+        rate_reference_nats=reference_rate(data),
+        distortion_reference=reference_distortion(spec, data),
+        artifacts_dir=str(artifacts_directory(url, spec.study.artifacts)),
+        code_version=code_version(),
+        packages=package_versions(),
+        created_at=time.time(),
+    )
+
+
+def describe_data(data: DataSet) -> dict[str, object]:
+    """What the record keeps of a data set: name, sizes, shape, binarisation, checksum."""
+    return {
+        "name": data.name,
+        "train_size": len(data.train),
+        "heldout_size": len(data.heldout),
+        "image_shape": list(data.image_shape),
+        "binarisation": data.binarisation,
+        "peak": data.peak,
+        "checksum": data.checksum,
+        "mean_se": data.mean_se,
+    }
+
+
+def reference_rate(data: DataSet) -> float:
+    """The hypervolume's reference rate, in nats per example: fixed by the data alone.
+
+    The rate at which a Gaussian source with the data's covariance keeps 5% of its variance as
+    squared error (theory: reverse water-filling).
+    """
+    return shannon_rate(data.spectrum, REFERENCE_SHARE * float(data.spectrum.sum()))
+
+
+def reference_distortion(spec: Spec, data: DataSet) -> float:
+    """The hypervolume's reference distortion: what a code of zero rate reaches on held-out data.
+
+    For `se` the squared error to the training mean; for `nll` the same code under the
+    likelihood of the study (Bernoulli: the mean image; Gaussian: the mean with that variance).
+    """
+    if spec.study.distortion == "se":
+        return data.mean_se
+    likelihood = spec.likelihoods[0]
+    if likelihood == "bernoulli":
+        return float(data.zero_rate_bernoulli_nats or 0.0)
+    pixels = data.pixels
+    sigma2 = max(spec.sigma2s) if likelihood == "gaussian" else data.mean_se / pixels
+    return data.mean_se / (2 * sigma2) + pixels / 2 * math.log(2 * math.pi * sigma2)

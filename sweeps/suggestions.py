@@ -1,0 +1,338 @@
+"""The one place where a study's trials are suggested: Optuna is asked, our queue is filled.
+
+The way of a suggestion: ask -> parameters -> user attribute "suggested" -> row in our queue. The way
+of an outcome: row in our record -> constraint -> tell -> `mark_told`. Every step can be repeated,
+so whoever holds the sampler lease next finishes what a crash left half done.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from studies.database import Database
+from studies.queries import query_trials
+from studies.queue import (
+    acquire_sampler,
+    add_trials,
+    mark_told,
+    release_sampler,
+    untold_trials,
+)
+from studies.records import TrialRecord
+from studies.study_records import get_study
+from sweeps.errors import SuggestionError
+from sweeps.optuna_store import load_optuna_study
+from sweeps.samplers import build_sampler, choose_sampler, quiet_optuna
+from sweeps.space import LARGEST_GRID, Parameters, Space, Suggestion, fingerprint
+from sweeps.spec import Spec
+
+__all__ = ["LEASE_SECONDS", "Refill", "SuggestionDesk"]
+
+LEASE_SECONDS = 60.0
+"""How long the desk may be silent, with a slow sampler for instance, before another takes over."""
+
+DIVERGED = "diverged"
+"""The name of the constraint that a diverged trial violates (Optuna: feasible is at most zero)."""
+
+_SUGGESTED = "rdsweep:suggested"
+_DUPLICATE_OF = "rdsweep:duplicate_of"
+_TRIES = 10
+
+
+class _LeaseGoneError(Exception):
+    """Another desk took over in the middle of the work; it finishes it."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Refill:
+    """What came of filling the queue.
+
+    Attributes:
+        queued: How many trials were added.
+        exhausted: Whether the space has no point left that was not tried.
+        held_elsewhere: Whether another worker holds the sampler lease, or took it over.
+    """
+
+    queued: int = 0
+    exhausted: bool = False
+    held_elsewhere: bool = False
+
+
+@final
+class SuggestionDesk:
+    """Suggests the trials of one study, while it holds the sampler lease.
+
+    Args:
+        db: Our database.
+        storage_url: Its URL, for Optuna.
+        study: The study's name.
+        spec: Its spec.
+        pixels: N = C·H·W of its data.
+        worker_id: Who holds the lease.
+
+    Raises:
+        SuggestionError: There is no Optuna study of that name, or it is not ours.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        storage_url: str,
+        study: str,
+        spec: Spec,
+        pixels: int,
+        worker_id: str,
+    ) -> None:
+        self._db = db
+        self._name = study
+        self._spec = spec
+        self._worker_id = worker_id
+        self._space = Space(spec, pixels)
+        self._optuna = load_optuna_study(storage_url, study)
+        self._known: dict[str, int] = {}
+        self._numbers: set[int] = set()
+        self._untried: _UntriedPoints | None = None
+
+    def settle(self) -> int:
+        """Tells Optuna every outcome that it has not heard; returns how many.
+
+        Nothing happens where another worker holds the sampler lease: that one does it.
+        """
+        told = 0
+
+        def settle() -> Refill:
+            nonlocal told
+            told = self._settle()
+            return Refill()
+
+        self._leased(settle)
+        return told
+
+    def refill(self, count: int) -> Refill:
+        """Settles, then adds up to `count` suggestions to the queue.
+
+        The study never gets more trials than it wants; a suggestion that was made before is asked
+        for again, and in a space with only so many points replaced by one that is left.
+        """
+        return self._leased(lambda: self._refill(count))
+
+    def close(self) -> None:
+        """Closes Optuna's connections to the database."""
+        self._optuna._storage.remove_session()  # noqa: SLF001 - Optuna has no public way to it
+
+    def _leased(self, work: Callable[[], Refill]) -> Refill:
+        if not acquire_sampler(self._db, self._name, self._worker_id, LEASE_SECONDS):
+            return Refill(held_elsewhere=True)
+        try:
+            with quiet_optuna():
+                return work()
+        except _LeaseGoneError:
+            return Refill(held_elsewhere=True)
+        finally:
+            release_sampler(self._db, self._name, self._worker_id)
+
+    def _refill(self, count: int) -> Refill:
+        self._settle()
+        self._read_known()
+        wanted = get_study(self._db, self._name).trials_wanted
+        room = wanted - len(self._numbers)
+        queued = self._recover(room)
+        sampler = choose_sampler(self._spec.study.sampler, self._space, wanted).name
+        while queued < min(count, room):
+            if not self._queue_next(sampler, wanted):
+                return Refill(queued=queued, exhausted=True)
+            queued += 1
+        return Refill(queued=queued)
+
+    def _settle(self) -> int:
+        records = untold_trials(self._db, self._name)
+        for record in records:
+            self._tell(record)
+            self._hold()
+        mark_told(self._db, self._name, [record.number for record in records])
+        return len(records)
+
+    def _tell(self, record: TrialRecord) -> None:
+        """Tells Optuna one outcome; once more does no harm.
+
+        A diverged trial is told as complete, infinitely bad and infeasible, not as FAIL or
+        PRUNED: FAIL leaves no trace in any sampler, and NSGA-II and the GP look at complete
+        trials only. The GP wants the constraint on every trial (tests/sweeps/
+        test_divergence.py compares the samplers).
+        """
+        if self._state_of(record.number).is_finished():
+            return
+        if record.state == "failed":
+            self._optuna.tell(record.number, state=TrialState.FAIL, skip_if_finished=True)
+            return
+        values = self._outcome(record)
+        diverged = record.state == "diverged" or not all(map(math.isfinite, values))
+        self._constrain(record.number, 1.0 if diverged else 0.0)
+        told = [math.inf, math.inf] if diverged else values
+        self._optuna.tell(record.number, told, skip_if_finished=True)
+
+    def _outcome(self, record: TrialRecord) -> list[float]:
+        distortions = {"se": record.distortion_se, "nll": record.distortion_nll_nats}
+        values = (record.rate_nats, distortions[self._spec.study.distortion])
+        return [math.inf if value is None else value for value in values]
+
+    def _constrain(self, number: int, value: float) -> None:
+        trial = Trial(self._optuna, self._trial_id(number))
+        if DIVERGED not in trial.constraints:
+            trial.set_constraint(DIVERGED, value)
+
+    def _state_of(self, number: int) -> TrialState:
+        storage = self._optuna._storage  # noqa: SLF001 - study.trials would load them all
+        return storage.get_trial(self._trial_id(number)).state
+
+    def _trial_id(self, number: int) -> int:
+        study = self._optuna
+        try:
+            return study._storage.get_trial_id_from_study_id_trial_number(  # noqa: SLF001
+                study._study_id,  # noqa: SLF001
+                number,
+            )
+        except KeyError as error:
+            message = (
+                f"Optuna must know every trial of study {self._name!r}, but it lacks trial "
+                f"{number}; its study was deleted or changed with other tools. Go on under a new "
+                "name: --set study.name=…"
+            )
+            raise SuggestionError(message) from error
+
+    def _read_known(self) -> None:
+        """Learns which trials were added since this desk last looked."""
+        last = max(self._numbers, default=-1)
+        for record in query_trials(self._db, self._name, where=f"number > {last}"):
+            self._remember(record.number, record.parameters)
+
+    def _remember(self, number: int, parameters: Parameters) -> None:
+        self._numbers.add(number)
+        self._known.setdefault(fingerprint(parameters), number)
+
+    def _recover(self, room: int) -> int:
+        """Queues what was suggested but never stored, and ends what was not even suggested."""
+        recovered = 0
+        for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.number in self._numbers:
+                continue
+            suggestion = self._whole_suggestion(trial)
+            if suggestion is None or recovered >= room or self._is_known(suggestion):
+                self._optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                continue
+            self._store(trial.number, suggestion)
+            recovered += 1
+        return recovered
+
+    def _whole_suggestion(self, trial: FrozenTrial) -> Suggestion | None:
+        return self._space.suggest(trial) if _SUGGESTED in trial.user_attrs else None
+
+    def _queue_next(self, sampler: str, wanted: int) -> bool:
+        """Queues one trial that is new; False if the space has none left."""
+        if self._is_exhausted(sampler):
+            return False
+        if sampler != "grid":
+            for _ in range(_TRIES):
+                if self._queue_new(*self._ask(sampler, wanted)):
+                    return True
+        while self._enqueue_untried(sampler):
+            if self._queue_new(*self._ask("random", wanted)):
+                return True
+        return not self._is_finite(sampler) and self._queue(*self._ask("random", wanted))
+
+    def _ask(self, sampler: str, wanted: int) -> tuple[Trial, Suggestion]:
+        self._hold()
+        self._optuna.sampler = build_sampler(
+            sampler,
+            self._space,
+            seed=self._spec.study.seed,
+            number=self._next_number(),
+            trials=wanted,
+        )
+        try:
+            trial = self._optuna.ask()
+            suggestion = self._space.suggest(trial)
+        finally:
+            self._optuna.sampler = RandomSampler()
+        trial.set_user_attr(_SUGGESTED, True)
+        return trial, suggestion
+
+    def _next_number(self) -> int:
+        return len(self._optuna.get_trials(deepcopy=False))
+
+    def _queue_new(self, trial: Trial, suggestion: Suggestion) -> bool:
+        """Queues a suggestion, unless it was made before: then Optuna's trial ends as failed."""
+        if not self._is_known(suggestion):
+            return self._queue(trial, suggestion)
+        trial.set_user_attr(_DUPLICATE_OF, self._known[fingerprint(suggestion.parameters)])
+        self._optuna.tell(trial.number, state=TrialState.FAIL)
+        return False
+
+    def _queue(self, trial: Trial, suggestion: Suggestion) -> bool:
+        self._hold()
+        self._store(trial.number, suggestion)
+        return True
+
+    def _store(self, number: int, suggestion: Suggestion) -> None:
+        add_trials(self._db, self._name, [self._space.new_trial(number, suggestion)])
+        self._remember(number, suggestion.parameters)
+
+    def _is_known(self, suggestion: Suggestion) -> bool:
+        return fingerprint(suggestion.parameters) in self._known
+
+    def _hold(self) -> None:
+        """Extends the lease before every write that only its holder may do."""
+        if not acquire_sampler(self._db, self._name, self._worker_id, LEASE_SECONDS):
+            raise _LeaseGoneError
+
+    def _is_finite(self, sampler: str) -> bool:
+        size = self._space.grid_size if sampler == "grid" else self._space.size
+        return sampler == "grid" or (size is not None and size <= LARGEST_GRID)
+
+    def _is_exhausted(self, sampler: str) -> bool:
+        if not self._is_finite(sampler):
+            return False
+        size = self._space.grid_size if sampler == "grid" else self._space.size
+        if size is not None and len(self._known) < size:
+            return False
+        return self._points(sampler).next_untried(self._known) is None
+
+    def _enqueue_untried(self, sampler: str) -> bool:
+        """Puts a point that was not tried before Optuna's next trial; False if there is none."""
+        if not self._is_finite(sampler):
+            return False
+        point = self._points(sampler).next_untried(self._known)
+        if point is not None:
+            self._optuna.enqueue_trial(self._space.encode(point))
+        return point is not None
+
+    def _points(self, sampler: str) -> "_UntriedPoints":
+        if self._untried is None:
+            points = self._space.grid() if sampler == "grid" else self._space.points()
+            self._untried = _UntriedPoints(points, self._spec.study.seed)
+        return self._untried
+
+
+@final
+class _UntriedPoints:
+    """The points of a discrete space in an order that is shuffled by the seed."""
+
+    def __init__(self, points: list[Parameters], seed: int) -> None:
+        random.Random(seed).shuffle(points)
+        self._points = points
+        self._position = 0
+
+    def next_untried(self, known: dict[str, int]) -> Parameters | None:
+        """The first point that is not known; None if all are."""
+        while self._position < len(self._points):
+            point = self._points[self._position]
+            if fingerprint(point) not in known:
+                return point
+            self._position += 1
+        return None

@@ -1,0 +1,536 @@
+"""What the queue promises, on every back end."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import inspect, select, text
+from study_examples import (
+    ARTIFACT,
+    EVALUATION,
+    LATENTS,
+    STUDY,
+    epoch_record,
+    new_trial,
+    study_of,
+)
+
+from studies.database import Database
+from studies.errors import LeaseLost, RecordError, StudyNotFound
+from studies.queue import (
+    acquire_sampler,
+    add_trials,
+    counts,
+    diverge_trial,
+    extend_lease,
+    fail_trial,
+    finish_trial,
+    mark_told,
+    release_sampler,
+    release_trial,
+    release_worker,
+    store_epoch,
+    take_trial,
+    untold_trials,
+)
+from studies.records import EpochRecord, Lease, TrialRecord
+from studies.study_records import create_study
+from studies.tables import AttemptRow, Base, EpochRow, LatentRow, TrialRow
+from studies.trial_rows import select_trials, trial_record
+from studies.workers import list_workers, register_worker
+
+
+def take(database: Database, worker: str = "anna", seconds: float = 600.0) -> Lease:
+    lease = take_trial(database, STUDY.name, worker, lease_seconds=seconds, max_attempts=3)
+    assert lease is not None
+    return lease
+
+
+def nothing_to_take(database: Database, max_attempts: int = 3) -> bool:
+    lease = take_trial(
+        database, STUDY.name, "zoe", lease_seconds=600.0, max_attempts=max_attempts
+    )
+    return lease is None
+
+
+def trial(database: Database, number: int = 0) -> TrialRecord:
+    with database.read() as connection:
+        return trial_record(
+            connection.execute(select_trials().where(TrialRow.number == number)).one()
+        )
+
+
+def everything(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """Returns all rows of all our tables."""
+    with database.read() as connection:
+        return {
+            name: sorted(map(repr, connection.execute(select(table))))  # type: ignore[misc]
+            for name, table in Base.metadata.tables.items()
+        }
+
+
+def attempts(database: Database) -> list[tuple[int, str, str | None]]:
+    statement = select(AttemptRow.attempt, AttemptRow.worker, AttemptRow.outcome)
+    with database.read() as connection:
+        return [(*row,) for row in connection.execute(statement.order_by(AttemptRow.attempt))]
+
+
+def epochs(database: Database) -> list[tuple[int, int]]:
+    statement = select(EpochRow.epoch, EpochRow.attempt).order_by(EpochRow.epoch)
+    with database.read() as connection:
+        return [(*row,) for row in connection.execute(statement)]
+
+
+def let_lease_expire(database: Database, number: int = 0) -> None:
+    """Moves the end of a lease into the past, as the clock would."""
+    with database.write() as connection:
+        connection.execute(
+            text("UPDATE rdsweep_trials SET lease_until = lease_until - 3600 WHERE number = :n"),
+            {"n": number},
+        )
+
+
+def test_trials_are_handed_out_in_the_order_of_their_numbers(database: Database) -> None:
+    create_study(database, STUDY)
+    add_trials(database, STUDY.name, [new_trial(number) for number in (3, 0, 2, 1)])
+    assert [take(database).number for _ in range(4)] == [0, 1, 2, 3]
+    assert nothing_to_take(database)
+
+
+def test_a_lease_carries_what_a_worker_needs(database: Database) -> None:
+    study_of(database, 1)
+    lease = take(database)
+    suggestion = new_trial(0)
+    assert (lease.study, lease.number, lease.attempt) == (STUDY.name, 0, 1)
+    assert (lease.worker_id, lease.uuid) == ("anna", trial(database).uuid)
+    assert (lease.parameters, lease.config) == (suggestion.parameters, suggestion.config)
+
+
+def test_a_trial_is_stored_with_every_field_of_its_suggestion(database: Database) -> None:
+    create_study(database, STUDY)
+    suggestion = new_trial(0, level=0.125, sigma2=0.25, seed=2**62)
+    add_trials(database, STUDY.name, [suggestion])
+    stored = asdict(trial(database))
+    assert {name: stored[name] for name in asdict(suggestion)} == asdict(suggestion)
+    assert stored["state"] == "queued"
+    assert stored["worker"] is None
+    assert stored["rate_nats"] is None
+
+
+def test_adding_a_number_again_changes_nothing(database: Database) -> None:
+    study_of(database, 2)
+    take(database)
+    before = everything(database)
+    again = [new_trial(0, beta=99.0), new_trial(1), new_trial(1)]
+    assert add_trials(database, STUDY.name, again) == []
+    assert everything(database) == before
+    assert add_trials(database, STUDY.name, [*again, new_trial(2), new_trial(2)]) == [2]
+
+
+def test_more_trials_than_one_statement_can_take_are_added_and_told(database: Database) -> None:
+    study_of(database, 1203)
+    assert counts(database, STUDY.name)["queued"] == 1203
+    with database.write() as connection:
+        connection.execute(text("UPDATE rdsweep_trials SET state = 'complete'"))
+    mark_told(database, STUDY.name, range(1202))
+    assert [record.number for record in untold_trials(database, STUDY.name)] == [1202]
+
+
+def test_a_trial_goes_from_the_queue_to_its_result(database: Database) -> None:
+    study_of(database, 1)
+    lease = take(database)
+    store_epoch(database, lease, epoch_record(1))
+    store_epoch(database, lease, epoch_record(2))
+    finish_trial(database, lease, EVALUATION, LATENTS, [ARTIFACT], seconds=4.5)
+
+    done = trial(database)
+    assert {name: getattr(done, name) for name in asdict(EVALUATION)} == asdict(EVALUATION)
+    assert (done.state, done.epoch, done.attempt, done.seconds) == ("complete", 2, 1, 4.5)
+    assert (done.worker, done.error, done.told) == ("anna", None, False)
+    assert done.started_at is not None
+    assert done.finished_at is not None
+    assert done.created_at <= done.started_at <= done.finished_at
+    assert attempts(database) == [(1, "anna", "complete")]
+    assert epochs(database) == [(1, 1), (2, 1)]
+
+
+def test_latents_and_artifacts_come_back_as_they_were(database: Database) -> None:
+    study_of(database, 1)
+    finish_trial(database, take(database), EVALUATION, LATENTS, [ARTIFACT], seconds=1.0)
+    with database.read() as connection:
+        latents = connection.execute(select(LatentRow).order_by(LatentRow.latent)).all()
+        artifact = connection.execute(text("SELECT * FROM rdsweep_artifacts")).one()
+    assert [row.kl_nats for row in latents] == [record.kl_nats for record in LATENTS]
+    assert [row.active for row in latents] == [False, True, True, True]
+    assert bytes(artifact.content) == ARTIFACT.content
+    assert artifact.sha256 == ARTIFACT.sha256
+
+
+def test_an_epoch_stored_twice_stands_there_once(database: Database) -> None:
+    study_of(database, 1)
+    lease = take(database)
+    store_epoch(database, lease, epoch_record(1))
+    before = everything(database)
+    store_epoch(database, lease, epoch_record(1))
+    assert everything(database) == before
+
+
+@pytest.mark.parametrize("end", ["finish", "diverge", "fail", "release"])
+def test_an_end_that_is_written_again_changes_nothing(database: Database, end: str) -> None:
+    """A worker whose connection broke cannot know whether its last write arrived."""
+    study_of(database, 1)
+    lease = take(database)
+    write = {
+        "finish": lambda: finish_trial(database, lease, EVALUATION, LATENTS, [ARTIFACT], 1.0),
+        "diverge": lambda: diverge_trial(database, lease, "epoch 1", 1.0, epoch_record(1)),
+        "fail": lambda: fail_trial(database, lease, "Traceback", 1.0),
+        "release": lambda: release_trial(database, lease, "Ctrl-C"),
+    }[end]
+    write()
+    before = everything(database)
+    write()
+    assert everything(database) == before
+
+
+def test_a_diverged_trial_keeps_its_last_finite_epoch_and_no_metrics(database: Database) -> None:
+    study_of(database, 1)
+    lease = take(database)
+    store_epoch(database, lease, epoch_record(1))
+    diverge_trial(database, lease, "not finite in epoch 3, step 31", 5.0, epoch_record(2))
+    record = trial(database)
+    assert (record.state, record.epoch, record.seconds) == ("diverged", 2, 5.0)
+    assert record.error == "not finite in epoch 3, step 31"
+    assert record.rate_nats is None
+    assert record.collapsed is None
+    assert epochs(database) == [(1, 1), (2, 1)]
+
+
+def test_a_failed_trial_keeps_its_traceback(database: Database) -> None:
+    study_of(database, 1)
+    fail_trial(database, take(database), "Traceback:\n  a \0 byte and \udcff", seconds=0.5)
+    record = trial(database)
+    assert record.state == "failed"
+    assert record.error == "Traceback:\n  a \\x00 byte and \\udcff"
+    assert nothing_to_take(database)
+
+
+def test_a_released_trial_is_next_and_keeps_its_epochs(database: Database) -> None:
+    study_of(database, 2)
+    lease = take(database)
+    store_epoch(database, lease, epoch_record(1))
+    release_trial(database, lease, "Ctrl-C")
+    record = trial(database)
+    assert (record.state, record.worker, record.epoch) == ("queued", None, 1)
+    again = take(database, "bert")
+    assert (again.number, again.attempt, again.uuid) == (0, 2, lease.uuid)
+    assert epochs(database) == [(1, 1)]
+
+
+def test_releases_never_use_up_the_attempts(database: Database) -> None:
+    study_of(database, 1)
+    for _ in range(5):
+        release_trial(database, take(database), "Ctrl-C")
+    assert take(database).attempt == 6
+
+
+def test_a_running_trial_is_left_alone_while_its_lease_lasts(database: Database) -> None:
+    study_of(database, 1)
+    take(database)
+    assert nothing_to_take(database)
+
+
+def test_an_expired_lease_hands_the_trial_to_the_next_worker(database: Database) -> None:
+    study_of(database, 1)
+    take(database, "anna", seconds=0.05)
+    time.sleep(0.1)
+    lease = take(database, "bert")
+    assert (lease.number, lease.attempt) == (0, 2)
+    assert attempts(database) == [(1, "anna", "lost"), (2, "bert", None)]
+
+
+def test_queued_trials_come_before_abandoned_ones(database: Database) -> None:
+    study_of(database, 2)
+    take(database)
+    let_lease_expire(database)
+    assert [take(database).number, take(database).number] == [1, 0]
+
+
+def test_an_extended_lease_does_not_expire(database: Database) -> None:
+    study_of(database, 1)
+    lease = take(database, seconds=0.05)
+    extend_lease(database, lease, 600.0)
+    time.sleep(0.1)
+    assert nothing_to_take(database)
+
+
+def test_a_late_worker_goes_on_if_nobody_took_its_trial(database: Database) -> None:
+    study_of(database, 1)
+    lease = take(database)
+    let_lease_expire(database)
+    store_epoch(database, lease, epoch_record(1))
+    extend_lease(database, lease, 600.0)
+    assert nothing_to_take(database)
+
+
+@pytest.mark.parametrize(
+    "write", ["epoch", "finish", "diverge", "fail", "release", "extend"]
+)
+@pytest.mark.parametrize("loss", ["taken over", "released", "put back", "taken by itself"])
+def test_a_worker_that_lost_its_lease_changes_nothing(
+    database: Database, write: str, loss: str
+) -> None:
+    study_of(database, 1)
+    lease = take(database)
+    store_epoch(database, lease, epoch_record(1))
+    if loss == "put back":
+        release_worker(database, "anna", "its process is gone")
+    elif loss == "released":
+        release_trial(database, lease, "Ctrl-C")
+        take(database, "bert")
+    else:
+        let_lease_expire(database)
+        take(database, "anna" if loss == "taken by itself" else "bert")
+    if (write, loss) == ("release", "released"):
+        return  # not a loss: the same release once more
+
+    before = everything(database)
+    with pytest.raises(LeaseLost, match=r"'anna' lost attempt 1 at trial 0 of study 'digits-beta'"):
+        match write:
+            case "epoch":
+                store_epoch(database, lease, epoch_record(2))
+            case "finish":
+                finish_trial(database, lease, EVALUATION, LATENTS, [ARTIFACT], seconds=1.0)
+            case "diverge":
+                diverge_trial(database, lease, "message", 1.0, epoch_record(2))
+            case "fail":
+                fail_trial(database, lease, "Traceback", 1.0)
+            case "release":
+                release_trial(database, lease, "Ctrl-C")
+            case "extend":
+                extend_lease(database, lease, 600.0)
+    assert everything(database) == before
+
+
+def test_a_finished_trial_takes_no_other_end(database: Database) -> None:
+    study_of(database, 1)
+    lease = take(database)
+    finish_trial(database, lease, EVALUATION, LATENTS, [], seconds=1.0)
+    before = everything(database)
+    with pytest.raises(LeaseLost, match="lost attempt 1"):
+        fail_trial(database, lease, "Traceback", 1.0)
+    with pytest.raises(LeaseLost, match="lost attempt 1"):
+        store_epoch(database, lease, epoch_record(1))
+    assert everything(database) == before
+
+
+def test_a_trial_whose_attempts_are_used_up_fails_with_its_history(database: Database) -> None:
+    study_of(database, 2)
+    for worker in "anna", "bert":
+        assert take(database, worker).number == 0
+        release_worker(database, worker, "its process is gone")
+    release_trial(database, take(database, "carl"), "Ctrl-C")
+    assert take(database, "dora").number == 0
+    assert take(database, "emil").number == 1
+    let_lease_expire(database)
+
+    assert nothing_to_take(database, max_attempts=3)
+    record = trial(database)
+    assert record.state == "failed"
+    assert record.error == (
+        "3 attempts ended without a result: attempt 1 by anna: its process is gone; "
+        "attempt 2 by bert: its process is gone; attempt 4 by dora: its lease ran out."
+    )
+    assert record.finished_at is not None
+    assert [found.number for found in untold_trials(database, STUDY.name)] == [0]
+
+
+def test_a_used_up_trial_does_not_hide_the_next_one(database: Database) -> None:
+    study_of(database, 2)
+    take(database, "anna")
+    release_worker(database, "anna", "its process is gone")
+    lease = take_trial(database, STUDY.name, "bert", lease_seconds=60.0, max_attempts=1)
+    assert lease is not None
+    assert lease.number == 1
+    assert trial(database, 0).state == "failed"
+
+
+def test_a_dead_workers_trials_sampler_lease_and_record_are_released(database: Database) -> None:
+    study_of(database, 3)
+    register_worker(
+        database,
+        STUDY.name,
+        "anna",
+        host="here",
+        pid=1,
+        process_started_at=1.0,
+        device="cpu",
+        versions={},
+    )
+    assert acquire_sampler(database, STUDY.name, "anna", 600.0)
+    assert [take(database, worker).number for worker in ("anna", "bert", "anna")] == [0, 1, 2]
+
+    assert release_worker(database, "anna", "its process is gone") == [0, 2]
+    assert [trial(database, number).state for number in range(3)] == [
+        "queued",
+        "running",
+        "queued",
+    ]
+    assert acquire_sampler(database, STUDY.name, "bert", 600.0)
+    assert list_workers(database)[0].ended_at is not None
+
+    before = everything(database)
+    assert release_worker(database, "anna", "its process is gone") == []
+    assert everything(database) == before
+
+
+def test_a_takeover_forgets_the_epochs_that_it_trains_again(database: Database) -> None:
+    study_of(database, 1)
+    lease = take(database)
+    for epoch in 1, 2, 3:
+        store_epoch(database, lease, epoch_record(epoch))
+    let_lease_expire(database)
+    lease = take(database, "bert")
+    store_epoch(database, lease, epoch_record(2))
+    assert epochs(database) == [(1, 1), (2, 2)]
+    assert trial(database).epoch == 2
+
+
+def test_seconds_are_those_of_all_attempts_also_of_epochs_trained_twice(
+    database: Database,
+) -> None:
+    study_of(database, 1)
+    lease = take(database)
+    for epoch in 1, 2, 3:
+        store_epoch(database, lease, epoch_record(epoch, seconds=2.0))
+    assert trial(database).seconds == 6.0
+    let_lease_expire(database)
+    lease = take(database, "bert")
+    store_epoch(database, lease, epoch_record(2, seconds=3.0))
+    assert trial(database).seconds == 9.0
+    finish_trial(database, lease, EVALUATION, LATENTS, [], seconds=7.0)
+    assert trial(database).seconds == 13.0
+
+
+def test_outcomes_are_told_once_in_order(database: Database) -> None:
+    study_of(database, 5)
+    leases = [take(database) for _ in range(4)]
+    diverge_trial(database, leases[2], "epoch 1", 1.0, None)
+    finish_trial(database, leases[0], EVALUATION, LATENTS, [], seconds=1.0)
+    fail_trial(database, leases[3], "Traceback", 1.0)
+
+    untold = untold_trials(database, STUDY.name)
+    assert [record.number for record in untold] == [0, 2, 3]
+    assert [record.state for record in untold] == ["complete", "diverged", "failed"]
+    mark_told(database, STUDY.name, [0, 1, 3, 4])
+    assert [record.number for record in untold_trials(database, STUDY.name)] == [2]
+    finish_trial(database, leases[1], EVALUATION, LATENTS, [], seconds=1.0)
+    assert [record.number for record in untold_trials(database, STUDY.name)] == [1, 2]
+
+
+def test_counts_name_every_state(database: Database) -> None:
+    study_of(database, 3)
+    finish_trial(database, take(database), EVALUATION, LATENTS, [], seconds=1.0)
+    take(database)
+    assert counts(database, STUDY.name) == {
+        "queued": 1,
+        "running": 1,
+        "complete": 1,
+        "diverged": 0,
+        "failed": 0,
+    }
+
+
+def test_studies_do_not_share_a_queue(database: Database) -> None:
+    study_of(database, 1)
+    study_of(database, 1, name="other")
+    take(database)
+    assert nothing_to_take(database)
+    assert counts(database, "other")["queued"] == 1
+
+
+def test_one_worker_at_a_time_asks_the_sampler(database: Database) -> None:
+    study_of(database, 0)
+    assert acquire_sampler(database, STUDY.name, "anna", 600.0)
+    assert acquire_sampler(database, STUDY.name, "anna", 600.0)
+    assert not acquire_sampler(database, STUDY.name, "bert", 600.0)
+    release_sampler(database, STUDY.name, "bert")
+    assert not acquire_sampler(database, STUDY.name, "bert", 600.0)
+    release_sampler(database, STUDY.name, "anna")
+    assert acquire_sampler(database, STUDY.name, "bert", 600.0)
+
+
+def test_a_sampler_lease_that_ran_out_passes_to_the_next(database: Database) -> None:
+    study_of(database, 0)
+    assert acquire_sampler(database, STUDY.name, "anna", 0.05)
+    time.sleep(0.1)
+    assert acquire_sampler(database, STUDY.name, "bert", 600.0)
+    assert not acquire_sampler(database, STUDY.name, "anna", 600.0)
+
+
+def test_an_unknown_study_is_named_with_its_nearest_neighbour(database: Database) -> None:
+    study_of(database, 0)
+    message = r"got 'digit-beta'; did you mean 'digits-beta'\?"
+    for call in (
+        lambda: add_trials(database, "digit-beta", []),
+        lambda: take_trial(
+            database, "digit-beta", "anna", lease_seconds=60.0, max_attempts=3
+        ),
+        lambda: counts(database, "digit-beta"),
+        lambda: untold_trials(database, "digit-beta"),
+        lambda: mark_told(database, "digit-beta", [0]),
+        lambda: acquire_sampler(database, "digit-beta", "anna", 60.0),
+    ):
+        with pytest.raises(StudyNotFound, match=message):
+            call()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan")])
+def test_a_number_that_is_not_finite_reaches_no_column(database: Database, value: float) -> None:
+    study_of(database, 1)
+    lease = take(database)
+    before = everything(database)
+    with pytest.raises(RecordError, match=r"`isfinite\(rate_nats\)` must hold for EpochRecord"):
+        replace(epoch_record(1), rate_nats=value)
+    with pytest.raises(RecordError, match=r"isfinite\(psnr_db\)` must hold for EvaluationRecord"):
+        replace(EVALUATION, psnr_db=value)
+    with pytest.raises(RecordError, match=r"`isfinite\(beta\)` must hold for NewTrial"):
+        new_trial(1, beta=value)
+    with pytest.raises(RecordError, match=r"`isfinite\(seconds\)` must hold"):
+        fail_trial(database, lease, "Traceback", seconds=value)
+    assert everything(database) == before
+
+
+def test_a_document_that_is_no_json_reaches_no_column(database: Database) -> None:
+    study_of(database, 0)
+    trials = [new_trial(0), new_trial(1, parameters={"beta": math.nan})]
+    with pytest.raises(RecordError, match="Out of range float values are not JSON compliant"):
+        add_trials(database, STUDY.name, trials)
+    with pytest.raises(RecordError, match="type object is not JSON serializable"):
+        add_trials(database, STUDY.name, [new_trial(0, config={"model": object()})])
+    assert counts(database, STUDY.name)["queued"] == 0
+
+
+def test_numpy_numbers_are_stored_as_numbers(database: Database) -> None:
+    study_of(database, 1)
+    evaluation = replace(EVALUATION, rate_nats=np.float32(1.5), active_units=np.int64(2))
+    assert type(evaluation.rate_nats) is float
+    finish_trial(database, take(database), evaluation, LATENTS, [], seconds=np.float64(1.0))
+    assert (trial(database).rate_nats, trial(database).active_units) == (1.5, 2)
+
+
+def test_a_count_must_be_a_whole_number() -> None:
+    with pytest.raises(RecordError, match=r"`isinteger\(epoch\)` must hold for EpochRecord"):
+        EpochRecord(**asdict(epoch_record(1)) | {"epoch": 1.5})
+
+
+def test_the_cost_of_a_turn_does_not_grow_with_the_number_of_trials(database: Database) -> None:
+    """The statements of a turn use an index: none reads the whole table of trials."""
+    study_of(database, 0)
+    indexes = {index["name"] for index in inspect(database.engine).get_indexes("rdsweep_trials")}
+    assert "ix_rdsweep_trials_study_id_state_number" in indexes
+    assert "ix_rdsweep_trials_study_id_told_number" in indexes

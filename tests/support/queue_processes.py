@@ -1,0 +1,94 @@
+"""What tests run in processes of their own, on one database."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+from optuna.storages import RDBStorage
+from study_examples import EVALUATION, LATENTS, epoch_record, new_trial
+
+from studies.database import open_database, prepare_schema, schema_lock
+from studies.queue import (
+    acquire_sampler,
+    add_trials,
+    finish_trial,
+    release_sampler,
+    store_epoch,
+    take_trial,
+)
+
+
+def in_processes(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Returns what the calls return, each made in a fresh process, all at once."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(calls), mp_context=fresh) as pool:
+        futures = [pool.submit(function, *call) for call in calls]
+        return [future.result(timeout=120) for future in futures]
+
+
+def make_tables(url: str) -> str:
+    """Makes our tables and Optuna's under the schema lock."""
+    database = open_database(url)
+    prepare_schema(database)
+    with schema_lock(database):
+        RDBStorage(database.url, engine_kwargs={"connect_args": {"timeout": 60}})
+    database.close()
+    return "made"
+
+
+def take_all(url: str, study: str, process: int, threads: int) -> list[tuple[str, int, int]]:
+    """Takes trials in many threads until none is left: (worker, number, attempt) of each."""
+    database = open_database(url)
+
+    def drain(thread: int) -> list[tuple[str, int, int]]:
+        worker, taken = f"worker-{process}-{thread}", []
+        while lease := take_trial(database, study, worker, lease_seconds=600.0, max_attempts=3):
+            taken.append((worker, lease.number, lease.attempt))
+        return taken
+
+    with ThreadPoolExecutor(threads) as pool:
+        results = [taken for drained in pool.map(drain, range(threads)) for taken in drained]
+    database.close()
+    return results
+
+
+def work_all(url: str, study: str, process: int) -> list[int]:
+    """Takes trials and brings each to its end; returns their numbers."""
+    database = open_database(url)
+    done = []
+    worker = f"worker-{process}"
+    while lease := take_trial(database, study, worker, lease_seconds=600.0, max_attempts=3):
+        for epoch in range(1, 4):
+            store_epoch(database, lease, epoch_record(epoch))
+        finish_trial(database, lease, EVALUATION, LATENTS, [], seconds=6.0)
+        done.append(lease.number)
+    database.close()
+    return done
+
+
+def suggest(url: str, study: str, process: int, wanted: int) -> int:
+    """Suggests trials in turns with others, and returns how many this process added."""
+    database = open_database(url)
+    worker, added, complete = f"worker-{process}", 0, False
+    while not complete:
+        if acquire_sampler(database, study, worker, seconds=60.0):
+            batch = [new_trial(number) for number in range(wanted)][added : added + 5]
+            added += len(add_trials(database, study, batch))
+            complete = not batch
+            release_sampler(database, study, worker)
+    database.close()
+    return added
+
+
+def take_and_die(url: str, study: str, worker: str) -> None:
+    """Takes a trial, stores an epoch and is killed without a chance to clean up."""
+    database = open_database(url)
+    lease = take_trial(database, study, worker, lease_seconds=600.0, max_attempts=3)
+    if lease is not None:
+        store_epoch(database, lease, epoch_record(1))
+    os.kill(os.getpid(), signal.SIGKILL)

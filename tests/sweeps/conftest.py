@@ -1,0 +1,30 @@
+"""Fixtures of the tests that run real sweeps."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rdsweep_command import Rdsweep
+
+
+@pytest.fixture
+def rdsweep(tmp_path: Path) -> Iterator[Rdsweep]:
+    runner = Rdsweep(tmp_path)
+    yield runner
+    for process in runner.started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], None]:
+    """Waits until a condition holds, at most a minute."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < end, "the condition did not come true within a minute"
+            time.sleep(0.05)
+
+    return wait

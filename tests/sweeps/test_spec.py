@@ -1,0 +1,501 @@
+"""The spec: what it accepts, and the one line it writes for each thing that is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeps.errors import SpecError
+from sweeps.settings import Choice, Fixed, Range
+from sweeps.spec import Spec, changes, load_spec
+
+GOOD = """
+[study]
+name = "mnist-beta"
+[data]
+name = "digits"
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sweep.toml"
+
+
+def problems_of(path: Path, text: str, *overrides: str) -> tuple[str, ...]:
+    path.write_text(GOOD + text)
+    with pytest.raises(SpecError, match=":") as caught:
+        load_spec(path, overrides)
+    return caught.value.problems
+
+
+def only_problem(path: Path, text: str, *overrides: str) -> str:
+    problems = problems_of(path, text, *overrides)
+    assert len(problems) == 1, problems
+    assert "\n" not in problems[0]
+    return problems[0]
+
+
+def loaded(path: Path, text: str = "", *overrides: str) -> Spec:
+    path.write_text(GOOD + text)
+    return load_spec(path, overrides)
+
+
+def test_the_example_of_the_design_loads(path: Path) -> None:
+    spec = loaded(
+        path,
+        """
+        [model]
+        likelihood = "bernoulli"
+        [train]
+        epochs = 20
+        [space]
+        beta = { low = 0.01, high = 100, log = true }
+        latent_dim = { low = 2, high = 64, log = true }
+        reduction = ["sum", "mean", "pixel_mean", "latent_mean"]
+        annealing = ["constant", "linear", "sigmoid", "cyclical"]
+        """,
+    )
+    assert spec.settings["beta"] == Range(low=0.01, high=100.0, log=True)
+    assert spec.settings["latent_dim"] == Range(low=2, high=64, log=True, whole=True)
+    assert spec.settings["epochs"] == Fixed(value=20)
+    assert spec.likelihoods == ("bernoulli",)
+    assert list(spec.searched) == ["latent_dim", "beta", "reduction", "annealing"]
+
+
+def test_the_default_spec_names_every_key_and_loads() -> None:
+    file = Path(sys.modules["sweeps.spec"].__file__ or "").with_name("default_spec.toml")
+    spec = load_spec(file)
+    assert spec.study.name == "my-sweep"
+    text = file.read_text(encoding="utf-8")
+    for key in ("max_attempts", "lease_seconds", "spectrum", "steepness", "lr_schedule"):
+        assert f"{key} = " in text
+
+
+def test_hidden_is_fixed_by_a_list_and_chosen_from_a_list_of_lists(path: Path) -> None:
+    assert loaded(path, "[space]\nhidden = [256, 64]").settings["hidden"] == Fixed(value=(256, 64))
+    chosen = loaded(path, "[space]\nhidden = [[512], [256, 64]]").settings["hidden"]
+    assert chosen == Choice(choices=((512,), (256, 64)))
+
+
+def test_beta_can_be_fixed_in_another_unit(path: Path) -> None:
+    spec = loaded(path, '[objective]\nbeta = { value = 0.1, unit = "raw" }')
+    assert spec.settings["beta"] == Fixed(value=0.1, unit="raw")
+
+
+def test_reading_a_spec_imports_neither_torch_nor_optuna_nor_sqlalchemy() -> None:
+    code = (
+        "import sys, sweeps.spec; "
+        "print([m for m in ('torch', 'optuna', 'sqlalchemy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+class TestOverrides:
+    def test_an_override_sets_a_value(self, path: Path) -> None:
+        spec = loaded(path, "[train]\nepochs = 2", "train.epochs=5", "study.sampler=tpe")
+        assert spec.settings["epochs"] == Fixed(value=5)
+        assert spec.study.sampler == "tpe"
+
+    def test_an_override_sets_a_range(self, path: Path) -> None:
+        spec = loaded(path, "", "space.beta={low=0.1, high=10, log=true}", "space.beta.high=20")
+        assert spec.settings["beta"] == Range(low=0.1, high=20.0, log=True)
+
+    def test_an_override_that_fixes_a_field_ends_its_search(self, path: Path) -> None:
+        spec = loaded(path, "[space]\nepochs = [1, 2]", "train.epochs=5")
+        assert spec.settings["epochs"] == Fixed(value=5)
+
+    def test_an_override_that_searches_a_field_unfixes_it(self, path: Path) -> None:
+        spec = loaded(path, "[train]\nepochs = 5", "space.epochs=[1, 2]")
+        assert spec.settings["epochs"] == Choice(choices=(1, 2))
+
+    @pytest.mark.parametrize("override", ["epochs=5", "train.epochs", ".=1"])
+    def test_an_override_needs_a_section_and_a_value(self, path: Path, override: str) -> None:
+        assert "`section.key=value`" in only_problem(path, "", override)
+
+    def test_an_override_must_be_toml(self, path: Path) -> None:
+        assert "the value must be TOML" in only_problem(path, "", "space.beta={low=")
+
+
+class TestFiles:
+    def test_a_missing_file_is_named_with_its_neighbours(self, tmp_path: Path) -> None:
+        (tmp_path / "sweep.toml").write_text(GOOD)
+        with pytest.raises(SpecError, match=r"no file .*swep.toml; did you mean .*sweep.toml\?"):
+            load_spec(tmp_path / "swep.toml")
+
+    def test_a_missing_file_in_an_empty_place_points_to_init(self, tmp_path: Path) -> None:
+        with pytest.raises(SpecError, match="rdsweep init"):
+            load_spec(tmp_path / "sweep.toml")
+
+    def test_broken_toml_is_told_with_its_line(self, path: Path) -> None:
+        path.write_text('[study]\nname = "a\n')
+        with pytest.raises(SpecError, match=r"sweep.toml: a spec must be TOML.*line 2"):
+            load_spec(path)
+
+    def test_text_that_is_not_utf8_is_told(self, path: Path) -> None:
+        path.write_bytes(b"\xff\xfe")
+        with pytest.raises(SpecError, match="must be UTF-8"):
+            load_spec(path)
+
+    def test_a_directory_is_no_spec(self, tmp_path: Path) -> None:
+        with pytest.raises(SpecError, match="must be readable"):
+            load_spec(tmp_path)
+
+
+LINES = {
+    "unknown section": (
+        "[modle]\nfamily = 'mlp'",
+        "modle: a section must be one of [study], [data], [model], [objective], [train], [run], "
+        "[space], but got 'modle'; did you mean 'model'?",
+    ),
+    "unknown key": ("[model]\nfamiliy = 'mlp'", "model.familiy: * did you mean 'family'?"),
+    "key of another section": (
+        "[model]\nepochs = 3",
+        "model.epochs: * did you mean to put it under [train]?",
+    ),
+    "key without a section": (
+        "[space]\ntrials = 3",
+        "space.trials: * did you mean to put it under [study]?",
+    ),
+    "misspelt key of another section": (
+        "[model]\nepochss = 3",
+        "model.epochss: * did you mean 'epochs' under [train]?",
+    ),
+    "string for a number": (
+        '[objective]\nbeta = "0.1"',
+        'objective.beta: must be a number, but got "0.1" (a string); write 0.1 without quotes.',
+    ),
+    "bool for an integer": (
+        "[train]\nepochs = true",
+        "train.epochs: must be a whole number, but got true.",
+    ),
+    "fraction for an integer": (
+        "[train]\nepochs = 2.0",
+        "train.epochs: must be a whole number, but got 2.0; write 2.",
+    ),
+    "number for a list": (
+        "[model]\nhidden = 512",
+        "model.hidden: must be a list of whole numbers, but got 512; write [512].",
+    ),
+    "bool for an integer in [run]": (
+        "[run]\nworkers = true",
+        "run.workers: must be a whole number, but got true.",
+    ),
+    "string for an integer in [run]": (
+        '[run]\nworkers = "2"',
+        'run.workers: must be a whole number, but got "2" (a string); write 2 without quotes.',
+    ),
+    "negative workers": (
+        "[run]\nworkers = -1",
+        "run.workers: `workers >= 0` must hold, but got workers=-1.",
+    ),
+    "no lease": (
+        "[run]\nlease_seconds = 0",
+        "run.lease_seconds: `lease_seconds > 0` must hold, but got lease_seconds=0*",
+    ),
+    "unknown device": (
+        '[run]\ndevice = "gpu"',
+        'run.device: must be "auto", "cpu", * but got "gpu"*',
+    ),
+    "unknown choice": (
+        '[model]\nfamily = "mpl"',
+        "model.family: must be one of 'linear', 'mlp', 'conv', but got \"mpl\" (a string); "
+        "did you mean 'mlp'?",
+    ),
+    "unknown choice in a list": (
+        '[space]\nreduction = ["sum", "maen"]',
+        "space.reduction[1]: must be one of * did you mean 'mean'?",
+    ),
+    "empty choice": (
+        "[space]\nreduction = []",
+        "space.reduction: a choice needs at least one value, but got []; remove it or fill it.",
+    ),
+    "empty choice of hidden": ("[space]\nhidden = []", "space.hidden: a choice needs at least*"),
+    "same choice twice": (
+        "[space]\nbeta = [1, 2, 1.0]",
+        "space.beta: choices must differ, but got 1.0; remove the second one.",
+    ),
+    "list in a section": (
+        "[train]\nepochs = [1, 2]",
+        "train.epochs: a section holds fixed values, but got [1, 2]; write it as space.epochs.",
+    ),
+    "range in a section": (
+        "[train]\nlearning_rate = { low = 1e-4, high = 1e-2 }",
+        "train.learning_rate.low: * what is searched stands under space.learning_rate.",
+    ),
+    "reversed range": (
+        "[space]\nbeta = { low = 10, high = 1 }",
+        "space.beta: `low < high` must hold for a range, but got low=10.0, high=1.0; swap them.",
+    ),
+    "empty range": (
+        "[space]\nbeta = { low = 1, high = 1 }",
+        "space.beta: `low < high` must hold for a range, but got low=1.0, high=1.0; "
+        "write 1.0 to fix it.",
+    ),
+    "range without an end": (
+        "[space]\nbeta = { low = 1 }",
+        "space.beta: a range needs low and high, but got no high; add high = …",
+    ),
+    "infinite range": (
+        "[space]\nbeta = { low = 1, high = inf }",
+        "space.beta.high: must be a number, but got inf.",
+    ),
+    "log range from zero": (
+        "[space]\nbeta = { low = 0, high = 1, log = true }",
+        "space.beta: `low > 0` must hold for a log range, but got low=0.0, high=1.0; "
+        "raise low or remove log = true.",
+    ),
+    "log with a step": (
+        "[space]\nbeta = { low = 1, high = 9, log = true, step = 1 }",
+        "space.beta: a log range has no step, but got step=1.0; *",
+    ),
+    "log that is no truth": (
+        '[space]\nbeta = { low = 1, high = 9, log = "yes" }',
+        'space.beta.log: must be true or false, but got "yes"*',
+    ),
+    "step of zero": (
+        "[space]\nbeta = { low = 1, high = 9, step = 0 }",
+        "space.beta.step: `step > 0` must hold, but got step=0.0.",
+    ),
+    "step beyond the range": (
+        "[space]\nepochs = { low = 1, high = 9, step = 20 }",
+        "space.epochs: `step <= high - low` must hold, but got low=1, high=9, step=20; lower it.",
+    ),
+    "step and points": (
+        "[space]\nbeta = { low = 1, high = 9, step = 1, points = 3 }",
+        "space.beta: a range has a step or a number of points, *",
+    ),
+    "one point": (
+        "[space]\nbeta = { low = 1, high = 9, points = 1 }",
+        "space.beta.points: `points >= 2` must hold for the grid on a range, but got points=1.",
+    ),
+    "misspelt key of a range": (
+        "[space]\nbeta = { lwo = 1, high = 9 }",
+        "space.beta.lwo: a key here must be one of * did you mean 'low'?",
+    ),
+    "range of names": (
+        "[space]\nfamily = { low = 1, high = 9 }",
+        'space.family: a range needs numbers, but got a table; write a list such as ["mlp"].',
+    ),
+    "fraction in a range of integers": (
+        "[space]\nlatent_dim = { low = 2.5, high = 9 }",
+        "space.latent_dim.low: must be a whole number, but got 2.5.",
+    ),
+    "unit of another field": (
+        '[space]\nsigma2 = { low = 1, high = 9, unit = "raw" }',
+        'space.sigma2.unit: only beta has a unit, but got "raw" (a string); remove it.',
+    ),
+    "unknown unit": (
+        '[space]\nbeta = { low = 1, high = 9, unit = "rwa" }',
+        "space.beta.unit: must be one of * did you mean 'raw'?",
+    ),
+    "forbidden value": (
+        "[train]\nlearning_rate = -1",
+        "train.learning_rate: `0 < learning_rate < inf` must hold*",
+    ),
+    "forbidden end": (
+        "[space]\nlatent_dim = { low = 0, high = 9 }",
+        "space.latent_dim: `latent_dim >= 1` must hold*",
+    ),
+    "warm-up beyond the training": (
+        '[objective]\nannealing = "linear"\nwarmup = 5',
+        "objective.warmup: `0 <= warmup <= 1` must hold*",
+    ),
+    "warm-up without a linear schedule": (
+        '[space]\nwarmup = { low = 0.1, high = 0.9 }\nannealing = ["constant", "sigmoid"]',
+        "space.warmup: counts only where annealing is 'linear', but annealing is always "
+        "'constant' or 'sigmoid'; remove it, or let annealing be 'linear'.",
+    ),
+    "fixed midpoint without a sigmoid": (
+        "[objective]\nmidpoint = 0.5",
+        "objective.midpoint: counts only where annealing is 'sigmoid'*",
+    ),
+    "cycles without a cyclical schedule": (
+        "[space]\ncycles = [2, 4]",
+        "space.cycles: counts only where annealing is 'cyclical'*",
+    ),
+    "unit of no schedule": (
+        '[objective]\nannealing_unit = "step"',
+        "objective.annealing_unit: counts only where annealing is *",
+    ),
+    "widths without an mlp": (
+        '[model]\nfamily = "conv"\nhidden = [64]',
+        "model.hidden: counts only where family is 'mlp'*",
+    ),
+    "variance without a Gaussian": (
+        '[model]\nlikelihood = "bernoulli"\nsigma2 = 0.5',
+        "model.sigma2: counts only where likelihood is 'gaussian' or 'gaussian_learned', but "
+        "likelihood is always 'bernoulli'*",
+    ),
+    "fixed and searched": (
+        "[train]\nepochs = 5\n[space]\nepochs = [1, 2]",
+        "space.epochs: a field must be fixed in [train] or searched in [space], but got both; "
+        "remove one of train.epochs and space.epochs.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "line"), LINES.values(), ids=LINES)
+def test_every_mistake_gets_one_line(path: Path, text: str, line: str) -> None:
+    problem = only_problem(path, text)
+    begin, star, rest = line.partition("*")
+    assert problem.startswith(begin)
+    assert problem.endswith(rest) if star else problem == line
+
+
+STUDY_LINES = {
+    "grid of a continuous range": (
+        ["study.sampler=grid", "space.beta={low=1, high=9}"],
+        "space.beta: a range needs a step or a number of points for the grid sampler",
+    ),
+    "nats of two measures": (
+        ["study.distortion=nll", 'space.likelihood=["gaussian", "bernoulli"]'],
+        "nats of Bernoulli probabilities and of a Gaussian density do not compare",
+    ),
+    "misspelt sampler": (["study.sampler=nsga"], "did you mean 'nsga2'?"),
+    "misspelt distortion": (["study.distortion=nlll"], "did you mean 'nll'?"),
+    "no trials": (["study.trials=0"], "`trials >= 1` must hold, but got trials=0"),
+    "number for a name": (
+        ["study.name=2024"],
+        'must be a text in quotes, but got 2024; write "2024"',
+    ),
+    "empty name": (['study.name=""'], "must neither be empty"),
+    "name that is a path": (
+        ["study.name=a/b"],
+        "must be fit for a file name, but got 'a/b' with '/'",
+    ),
+    "name that is hidden": (["study.name=.a"], "must not begin with a dot"),
+    "endless name": ([f"study.name={'a' * 101}"], "at most 100 characters, but got 101"),
+    "storage without a scheme": (["study.storage=a.db"], "did you mean sqlite:///a.db?"),
+    "storage with two slashes": (["study.storage=sqlite://a.db"], "write three slashes"),
+    "storage in memory": (["study.storage=sqlite:///:memory:"], "workers cannot share a memory"),
+    "storage without a database": (["study.storage=postgresql://host"], "name the database"),
+    "misspelt scheme": (["study.storage=sqllite:///a.db"], "did you mean 'sqlite'?"),
+    "bernoulli of real numbers": (
+        ["data.name=gaussian", "data.spectrum=[2, 1]", "model.likelihood=bernoulli"],
+        "model.likelihood: Bernoulli needs pixels between 0 and 1",
+    ),
+    "misspelt data set": (["data.name=digitss"], "Did you mean 'digits'?"),
+}
+
+
+@pytest.mark.parametrize(("overrides", "part"), STUDY_LINES.values(), ids=STUDY_LINES)
+def test_every_mistake_of_the_study_gets_one_line(
+    path: Path, overrides: list[str], part: str
+) -> None:
+    assert part in only_problem(path, "", *overrides)
+
+
+def test_a_study_needs_a_name_and_data(path: Path) -> None:
+    path.write_text("[train]\nepochs = 1\n")
+    with pytest.raises(SpecError, match=r"study.name: must be given[\s\S]*data.name: must be"):
+        load_spec(path)
+
+
+def test_several_problems_are_told_together_each_with_the_file(path: Path) -> None:
+    path.write_text(GOOD + "[train]\nepochs = 0\nlr = 1\n[space]\nbeta = { low = 2, high = 1 }")
+    with pytest.raises(SpecError, match="swap them") as caught:
+        load_spec(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("sweep.toml: ") for line in lines)
+
+
+def test_gaussian_likelihoods_share_the_axis_of_nats(path: Path) -> None:
+    spec = loaded(
+        path, "", "study.distortion=nll", 'space.likelihood=["gaussian", "gaussian_learned"]'
+    )
+    assert spec.study.distortion == "nll"
+
+
+def documents() -> st.SearchStrategy[dict[str, Any]]:
+    spaces = st.fixed_dictionaries(
+        {},
+        optional={
+            "beta": st.one_of(
+                st.floats(1e-3, 1e3),
+                st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True),
+                st.sampled_from(["canonical", "raw", "beta_norm"]).map(
+                    lambda unit: {"low": 1e-3, "high": 1, "log": True, "unit": unit}
+                ),
+            ),
+            "latent_dim": st.integers(1, 9).map(lambda low: {"low": low, "high": 10, "points": 2}),
+            "hidden": st.sampled_from([[64], [[64], [32, 32]]]),
+            "annealing": st.sampled_from(["linear", ["linear", "constant"]]),
+            "learning_rate": st.sampled_from([1, {"low": 1e-4, "high": 1e-2, "step": 1e-3}]),
+        },
+    )
+    return spaces.map(
+        lambda space: {"study": {"name": "a"}, "data": {"name": "digits"}, "space": space}
+    )
+
+
+@given(documents())
+def test_a_spec_survives_the_way_through_its_dictionary(document: dict[str, Any]) -> None:
+    spec = Spec.from_dict(document)
+    again = Spec.from_dict(spec.to_dict())
+    assert again == spec
+    assert again.to_dict() == spec.to_dict()
+    assert again.hash == spec.hash
+    assert changes(spec.to_dict(), again.to_dict()) == []
+
+
+class TestChanges:
+    @pytest.mark.parametrize(
+        "override",
+        [
+            "study.trials=9",
+            "study.sampler=random",
+            "study.seed=9",
+            "study.storage=sqlite:///other.db",
+            "study.artifacts=there",
+            "study.max_attempts=9",
+            "run.workers=9",
+            "space.beta.low=0.001",
+            "space.beta.high=3",
+        ],
+    )
+    def test_what_leaves_trials_comparable_may_change(self, path: Path, override: str) -> None:
+        text = "[space]\nbeta = { low = 0.01, high = 1, log = true }"
+        old, new = loaded(path, text), loaded(path, text, override)
+        assert old != new
+        assert changes(old.to_dict(), new.to_dict()) == []
+
+    @pytest.mark.parametrize(
+        ("override", "line"),
+        [
+            ("data.seed=1", "data.seed: must stay the same within a study, but was 'nothing'"),
+            ("model.latent_dim=3", "model.latent_dim: must stay the same .* was 16 and is now 3"),
+            ("objective.beta=1", "objective.beta: must stay the same"),
+            ("train.epochs=3", "train.epochs: must stay the same"),
+            ("study.distortion=nll", "study.distortion: must stay the same"),
+            ("space.beta.log=false", "space.beta: must stay the same"),
+            ("space.beta.unit=raw", "space.beta: must stay the same"),
+            ("space.epochs=[1, 2]", "space.epochs: must stay the same"),
+        ],
+    )
+    def test_what_mixes_incomparable_trials_is_told_with_the_way_on(
+        self, path: Path, override: str, line: str
+    ) -> None:
+        text = "[space]\nbeta = { low = 0.01, high = 1, log = true }"
+        old, new = loaded(path, text), loaded(path, text, override)
+        (problem,) = changes(old.to_dict(), new.to_dict())
+        with pytest.raises(SpecError, match=line):
+            raise SpecError([problem])
+        assert problem.endswith("go on under a new name: --set study.name=mnist-beta-2")
+
+    def test_the_next_name_counts_on(self, path: Path) -> None:
+        old, new = loaded(path), loaded(path, "", "train.epochs=3", "study.name=a-2")
+        assert changes(old.to_dict(), new.to_dict())[0].endswith("--set study.name=a-3")
+
+    def test_the_hash_tells_different_trials_apart_and_ignores_where_they_run(
+        self, path: Path
+    ) -> None:
+        spec = loaded(path)
+        assert loaded(path, "", "run.workers=3", "study.trials=7").hash == spec.hash
+        assert loaded(path, "", "train.epochs=3").hash != spec.hash

@@ -1,0 +1,184 @@
+"""Checkpoints: all that a training needs to go on as if it had never stopped.
+
+The random streams of a training are functions of its seed and the epoch (see `vae_models.slot`),
+so a checkpoint at the end of an epoch needs no random state. Files are safetensors with the
+settings as JSON in the header: reading one never runs code, other tools can open it, and a digest
+over everything tells a torn or altered file.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vae_models.config import TrialConfig
+from vae_models.errors import CheckpointError, ConfigError
+from vae_models.networks import ImageShape
+from vae_models.results import EpochResult
+from vae_models.vae import VAE, build_vae
+
+__all__ = ["Checkpoint", "load_checkpoint", "restore_model", "save_checkpoint"]
+
+_FORMAT = "rdsweep-checkpoint-1"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A training at the end of an epoch; tensors are on the CPU.
+
+    Attributes:
+        config: `TrialConfig.to_dict()` of the trial.
+        image_shape: Channels, height, width of the data.
+        data_checksum: `DataSet.checksum` of the data trained on.
+        epoch: Epochs finished.
+        step: Optimiser steps done.
+        model: The model's parameters by name.
+        optimiser: Adam's state, by ``index of the parameter.name of the state``.
+        last: The last epoch's result; None before the first.
+    """
+
+    config: Mapping[str, Any]
+    image_shape: ImageShape
+    data_checksum: str
+    epoch: int
+    step: int
+    model: Mapping[str, Tensor]
+    optimiser: Mapping[str, Tensor]
+    last: EpochResult | None
+
+
+def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint so that the path always holds a whole one: the old or the new.
+
+    Args:
+        path: The file, in an existing directory.
+        checkpoint: What to store.
+    """
+    path = Path(path)
+    tensors = _named_tensors(checkpoint)
+    record = json.dumps(_record_of(checkpoint), sort_keys=True)
+    metadata = {"format": _FORMAT, "record": record, "sha256": _digest(record, tensors)}
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            file.write(save(tensors, metadata))
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    _sync_directory(path.parent)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """The checkpoint in a file.
+
+    Raises:
+        CheckpointError: The file cannot be read, is no checkpoint of ours, or was torn or altered.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"A checkpoint must be a whole safetensors file, but {os.fspath(path)!r} "
+            f"cannot be read as one: {error}."
+        ) from error
+    if metadata.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"A checkpoint must have format {_FORMAT!r} in its header, but "
+            f"{os.fspath(path)!r} has {metadata.get('format')!r}."
+        )
+    if metadata.get("sha256") != _digest(metadata.get("record", ""), tensors):
+        raise CheckpointError(
+            f"The digest in a checkpoint's header must be that of its content, but in "
+            f"{os.fspath(path)!r} it is not: the file was torn or altered."
+        )
+    return _checkpoint_of(json.loads(metadata["record"]), tensors)
+
+
+def restore_model(checkpoint: Checkpoint) -> VAE:
+    """The model of a checkpoint, on the CPU.
+
+    Raises:
+        CheckpointError: The settings in it are ones that this version does not know.
+    """
+    try:
+        config = TrialConfig.from_dict(checkpoint.config)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"A checkpoint's settings must be valid in this version, but: {error}"
+        ) from error
+    model = build_vae(config.model, checkpoint.image_shape, config.train.seed)
+    model.load_state_dict(checkpoint.model)
+    return model
+
+
+def _named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    named = {f"model.{name}": tensor for name, tensor in checkpoint.model.items()}
+    named |= {f"optimiser.{name}": tensor for name, tensor in checkpoint.optimiser.items()}
+    return {name: tensor.contiguous() for name, tensor in named.items()}
+
+
+def _record_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "config": checkpoint.config,
+        "image_shape": list(checkpoint.image_shape),
+        "data_checksum": checkpoint.data_checksum,
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
+        "last": None if checkpoint.last is None else asdict(checkpoint.last),
+    }
+
+
+def _checkpoint_of(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
+    last = record["last"]
+    channels, height, width = record["image_shape"]
+    return Checkpoint(
+        config=record["config"],
+        image_shape=(channels, height, width),
+        data_checksum=record["data_checksum"],
+        epoch=record["epoch"],
+        step=record["step"],
+        model=_below("model.", tensors),
+        optimiser=_below("optimiser.", tensors),
+        last=None if last is None else EpochResult(**last),
+    )
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _digest(record: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(record.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes a rename in the directory survive a power cut, where the system can do that."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
