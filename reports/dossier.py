@@ -9,7 +9,8 @@ import numpy as np
 
 from reports.distortion import DistortionMeasure, measure_named
 from studies.database import Database
-from studies.fronts import front_of, hypervolume
+from studies.errors import QueryError
+from studies.fronts import check_common_axis, front_of, hypervolume
 from studies.queries import artifacts_of, epochs_of, latents_of, query_trials
 from studies.records import (
     ArtifactRecord,
@@ -22,8 +23,6 @@ from studies.study_records import get_study
 
 SHOWN: Final = 8
 """How many front trials the training and reconstruction figures have room for."""
-
-_MEASURE_OF_LIKELIHOOD: Final = {"gaussian_learned": "gaussian"}
 
 
 @final
@@ -52,23 +51,14 @@ class Dossier:
 
     @property
     def refusal(self) -> str | None:
-        """Why the trials cannot share a plane, or None if they can.
-
-        D in nats is comparable within one likelihood family only: the density of a Gaussian and
-        the probability of a Bernoulli are different things.
-        """
+        """Why the trials cannot share a plane, or None if they can."""
         if self.measure.kind != "nll":
             return None
-        families = {
-            _MEASURE_OF_LIKELIHOOD.get(t.likelihood, t.likelihood) for t in self.measured()
-        }
-        if len(families) < 2:
-            return None
-        return (
-            "Distortions in nats must come from one likelihood to share an axis, but this study "
-            f"has {' and '.join(sorted(families))}; compare them by squared error, in a study "
-            'with distortion = "se".'
-        )
+        try:
+            check_common_axis(trial.likelihood for trial in self.measured())
+        except QueryError as error:
+            return str(error)
+        return None
 
     def measured(self) -> tuple[TrialRecord, ...]:
         """Returns the complete trials with a finite rate and distortion."""

@@ -20,6 +20,7 @@ _NO_METADATA: Final[dict[str, dict[str, str | None]]] = {
 def save_figure(figure: Figure, folder: Path, name: str) -> bytes:
     """Writes ``folder/name.png``, ``.svg`` and ``.pdf`` and returns the SVG."""
     folder.mkdir(parents=True, exist_ok=True)
+    _settle_layout(figure)
     contents = {kind: _rendered(figure, kind) for kind in FORMATS}
     for kind, content in contents.items():
         (folder / f"{name}.{kind}").write_bytes(content)
@@ -30,6 +31,13 @@ def remove_figure(folder: Path, name: str) -> None:
     """Removes the files of a figure that an earlier report drew and this one does not."""
     for kind in FORMATS:
         (folder / f"{name}.{kind}").unlink(missing_ok=True)
+
+
+def _settle_layout(figure: Figure) -> None:
+    """Places everything once; otherwise each of the formats would do it again."""
+    with style.drawing_style():
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def _rendered(figure: Figure, kind: str) -> bytes:

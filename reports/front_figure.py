@@ -1,8 +1,7 @@
 """The front on the rate–distortion plane: every complete trial, and what it could have reached."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, final
+from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,85 +12,15 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports import style
-from reports.axis_limits import AxisLimits, limits_of
 from reports.beta_scale import BetaScale, beta_colormap, beta_scale_of, log_ticks
-from reports.distortion import RATE_LABEL, DistortionMeasure
-from reports.dossier import Dossier
-from reports.numbers_text import short, tick
-from studies.rate_distortion import shannon_distortion
+from reports.distortion import RATE_LABEL
+from reports.front_plane import FrontPlane, FrontPoint
+from reports.numbers_text import tick
 
-_CURVE_POINTS: Final = 241
+_MANY_POINTS: Final = 2000
+"""From here on markers become pixels within an SVG or PDF, which would be too large otherwise."""
 _LABEL_GAP: Final = 0.045
 """Least distance between two labelled front trials, as a share of the axes."""
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class FrontPoint:
-    """One complete trial on the plane; rate in nats, distortion in the study's unit."""
-
-    number: int
-    rate_nats: float
-    distortion: float
-    beta: float
-    reduction: str
-    collapsed: bool
-    on_front: bool
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class FrontPlane:
-    """All that the front figure shows.
-
-    `bound` is the Shannon curve as (rate, distortion) pairs, empty where D is no squared error;
-    `elbo_levels` are values of D + R in nats, empty where D is no NLL.
-    """
-
-    measure: DistortionMeasure
-    points: tuple[FrontPoint, ...]
-    rates: AxisLimits
-    distortions: AxisLimits
-    bound: tuple[tuple[float, float], ...]
-    elbo_levels: tuple[float, ...]
-    gaussian_source: bool
-
-    def front(self) -> tuple[FrontPoint, ...]:
-        """Returns the points on the front, from low to high rate."""
-        members = (point for point in self.points if point.on_front)
-        return tuple(sorted(members, key=lambda point: (point.rate_nats, -point.distortion)))
-
-    def outside(self) -> tuple[int, ...]:
-        """Returns the numbers of the trials that lie beyond the limits of an axis."""
-        return tuple(point.number for point in self.points if not self.shows(point))
-
-    def shows(self, point: FrontPoint) -> bool:
-        """Returns whether a point lies within the limits of both axes."""
-        return self.rates.contain(point.rate_nats) and self.distortions.contain(point.distortion)
-
-
-def front_plane(dossier: Dossier) -> FrontPlane:
-    """Returns the front figure's record for a study, also for one without complete trials."""
-    points = tuple(_points(dossier))
-    rates = limits_of([p.rate_nats for p in points], may_be_log=False, from_zero=True)
-    spectrum = np.asarray(dossier.study.spectrum, dtype=np.float64)
-    if not points and spectrum.size and dossier.measure.kind == "se":
-        rates = AxisLimits(low=0.0, high=5.0 * np.log1p(spectrum.size), log=False)
-    bound = _bound(dossier, rates.high) if spectrum.size else ()
-    distortions = limits_of(
-        [p.distortion for p in points] or [d for _, d in bound],
-        may_be_log=dossier.measure.kind == "se",
-        from_zero=False,
-    )
-    return FrontPlane(
-        measure=dossier.measure,
-        points=points,
-        rates=rates,
-        distortions=distortions,
-        bound=bound,
-        elbo_levels=_elbo_levels(points, rates, distortions, dossier.measure),
-        gaussian_source=dossier.study.data.get("name") == "gaussian",
-    )
 
 
 def draw_front(plane: FrontPlane, scale: BetaScale | None = None) -> Figure:
@@ -115,94 +44,6 @@ def draw_front(plane: FrontPlane, scale: BetaScale | None = None) -> Figure:
         if handles:
             figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
-
-
-def caption_of(plane: FrontPlane) -> str:
-    """Returns how to read the figure, in sentences for a newcomer."""
-    sentences = [
-        (
-            "Each marker is one complete trial, measured on held-out data at β = 1: to the left is "
-            "cheaper (fewer nats through the latents), lower is more faithful. The staircase joins "
-            "the front: the trials that no other trial beats in both. Colour is the canonical β that "
-            "the trial was trained with, shape the reduction of its loss."
-        )
-    ]
-    if any(point.collapsed for point in plane.points):
-        sentences.append("A cross marks a collapsed trial: no latent unit is active.")
-    if plane.bound:
-        sentences.append(_bound_sentence(plane))
-    if plane.elbo_levels:
-        sentences.append(
-            "Grey lines join points of equal D + R, that is of equal ELBO: the trial that touches "
-            "the lowest line has the best ELBO."
-        )
-    if plane.outside():
-        sentences.append(_outside_sentence(plane))
-    return " ".join(sentences)
-
-
-def alt_of(plane: FrontPlane) -> str:
-    """Returns what the figure shows, for those who cannot see it."""
-    if not plane.points:
-        return "Rate–distortion plane without any trial yet."
-    front = plane.front()
-    text = f"Rate–distortion plane with {len(plane.points)} complete trials"
-    if front:
-        first, last = front[0], front[-1]
-        text += (
-            f", {len(front)} of them on the front, which runs from R = {short(first.rate_nats)} "
-            f"nats, D = {short(first.distortion)} to R = {short(last.rate_nats)} nats, "
-            f"D = {short(last.distortion)} ({plane.measure.unit})"
-        )
-    return text + "."
-
-
-def _points(dossier: Dossier) -> list[FrontPoint]:
-    on_front = {trial.number for trial in dossier.front()}
-    points = []
-    for trial in dossier.measured():
-        distortion = dossier.measure.of(trial)
-        if distortion is not None and trial.rate_nats is not None:
-            point = FrontPoint(
-                number=trial.number,
-                rate_nats=trial.rate_nats,
-                distortion=distortion,
-                beta=trial.beta,
-                reduction=trial.reduction,
-                collapsed=bool(trial.collapsed),
-                on_front=trial.number in on_front,
-            )
-            points.append(point)
-    return points
-
-
-def _bound(dossier: Dossier, highest_rate: float) -> tuple[tuple[float, float], ...]:
-    if dossier.measure.kind != "se":
-        return ()
-    spectrum = np.asarray(dossier.study.spectrum, dtype=np.float64)
-    rates = np.linspace(0.0, highest_rate, _CURVE_POINTS)
-    return tuple((float(rate), float(shannon_distortion(spectrum, rate))) for rate in rates)
-
-
-def _elbo_levels(
-    points: Sequence[FrontPoint],
-    rates: AxisLimits,
-    distortions: AxisLimits,
-    measure: DistortionMeasure,
-) -> tuple[float, ...]:
-    """Returns about five round values of D + R that cross the part of the plane that is drawn."""
-    if measure.kind != "nll" or not points:
-        return ()
-    lowest = min(point.rate_nats + point.distortion for point in points)
-    highest = rates.high + distortions.high
-    return tuple(value for value in _round_values(lowest, highest, 6) if value < highest)
-
-
-def _round_values(low: float, high: float, most: int) -> list[float]:
-    rough = (high - low) / most
-    power = 10.0 ** np.floor(np.log10(rough)) if rough > 0 else 1.0
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
-    return [float(value) for value in np.arange(np.floor(low / step) * step, high, step)]
 
 
 def _set_axes(axes: Axes, plane: FrontPlane) -> None:
@@ -313,6 +154,7 @@ def _draw_group(
         linewidths=0.8 if on_front else 0.4,
         clip_on=False,
         zorder=4 if on_front else 3,
+        rasterized=len(group) > _MANY_POINTS,
     )
 
 
@@ -402,26 +244,3 @@ def _draw_colour_bar(figure: Figure, axes: Axes, scale: BetaScale) -> None:
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     bar.outline.set_linewidth(0.5)
-
-
-def _bound_sentence(plane: FrontPlane) -> str:
-    if plane.gaussian_source:
-        return (
-            "The dashed line is the Shannon bound of this Gaussian source (reverse "
-            "water-filling): no encoder and decoder of any kind can lie below it, but for chance "
-            "in the held-out sample."
-        )
-    return (
-        "The dashed line is the Shannon bound of a Gaussian with the covariance of the training "
-        "data (reverse water-filling). It is what a linear code reaches: real data can be coded "
-        "better, so trials may lie below it, and a trial above it does worse than a linear code "
-        "of as many latents as it needs."
-    )
-
-
-def _outside_sentence(plane: FrontPlane) -> str:
-    outside = plane.outside()
-    named = ", ".join(map(str, outside[:12])) + (", …" if len(outside) > 12 else "")
-    if len(outside) == 1:
-        return f"The axes leave out 1 trial that lies far off (number {named})."
-    return f"The axes leave out {len(outside)} trials that lie far off (numbers {named})."

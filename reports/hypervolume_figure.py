@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from reports import style
 from reports.distortion import DistortionMeasure
 from reports.dossier import Dossier
-from reports.numbers_text import short, tick
+from reports.numbers_text import short, tick, trimmed
 from studies.fronts import hypervolume_history
 
 _LATE_SHARE: Final = 0.75
@@ -98,7 +98,7 @@ def caption_of(growth: HypervolumeGrowth) -> str:
     rate, distortion = growth.reference
     text = (
         "The hypervolume is the area between the front and the reference point "
-        f"R = {short(rate, 4)} nats, D = {short(distortion, 4)} ({growth.measure.unit}), which is "
+        f"R = {trimmed(rate, 4)} nats, D = {trimmed(distortion, 4)} ({growth.measure.unit}), which is "
         "fixed for the study; larger is better, and it can only rise. Trials stand in the order "
         "in which they finished; a dot marks one that enlarged the hypervolume. A curve that is "
         "still rising at its end says that more trials are worth their time."
@@ -141,8 +141,7 @@ def _draw_reference(axes: Axes, growth: HypervolumeGrowth) -> None:
     axes.text(
         0.99,
         0.06,
-        f"reference point: R = {tick(float(f'{rate:.4g}'))} nats, "
-        f"D = {tick(float(f'{distortion:.4g}'))}",
+        f"reference point: R = {trimmed(rate, 4)} nats, D = {trimmed(distortion, 4)}",
         transform=axes.transAxes,
         ha="right",
         va="bottom",
@@ -155,12 +154,14 @@ def _set_axes(axes: Axes, growth: HypervolumeGrowth) -> None:
     axes.set_xlabel("trials finished")
     axes.set_ylabel(f"hypervolume\n(nats × {growth.measure.unit})")
     axes.set_xlim(0.5, max(len(growth.hypervolumes), 1) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(round(value, 10))))
     positive = [value for value in growth.hypervolumes if value > 0]
     if not positive:
         axes.set_ylim(0.0, 1.0)
         return
     low, high = min(positive), max(positive)
-    margin = 0.07 * ((high - low) or high)
+    if low == high:
+        low = 0.0
+    margin = 0.07 * (high - low)
     axes.set_ylim(max(low - margin, 0.0), high + margin)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from reports import (
     front_figure,
+    front_plane,
     hypervolume_figure,
     latents_figure,
     reconstructions_figure,
@@ -52,12 +53,12 @@ def illustrations(dossier: Dossier) -> Iterator[Illustration]:
 def _front(dossier: Dossier) -> Illustration:
     if dossier.refusal is not None:
         return Illustration(name="front", figure=None, caption=dossier.refusal)
-    plane = front_figure.front_plane(dossier)
+    plane = front_plane.front_plane(dossier)
     return Illustration(
         name="front",
         figure=front_figure.draw_front(plane),
-        caption=front_figure.caption_of(plane),
-        alt=front_figure.alt_of(plane),
+        caption=front_plane.caption_of(plane),
+        alt=front_plane.alt_of(plane),
     )
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from reports import style
 from reports.beta_scale import log_ticks
 from reports.dossier import Dossier
-from reports.numbers_text import short, tick
+from reports.numbers_text import short, tick, trimmed
 from studies.records import TrialRecord
 
 _MOST_TRIALS: Final = 10
@@ -76,7 +76,7 @@ def draw_latents(latents: LatentMap) -> Figure:
     """Returns the heat map: latents downwards, trials along the front to the right."""
     matrix = latents.matrix()
     with style.drawing_style():
-        figure = style.new_figure(3.9, layout="constrained")
+        figure = style.new_figure(_height(latents.rows()), layout="constrained")
         axes = figure.add_subplot()
         top = max(float(np.nanmax(matrix)), 10 * _LEAST_KL_NATS)
         image = axes.pcolormesh(
@@ -92,7 +92,7 @@ def draw_latents(latents: LatentMap) -> Figure:
         _draw_threshold(axes, latents)
         _set_axes(axes, latents)
         bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=28, extend="min")
-        bar.set_label("KL of the latent (nats per example)")
+        bar.set_label("KL per latent (nats)")
         bar.ax.yaxis.set_major_locator(FixedLocator(log_ticks(_LEAST_KL_NATS, top)))
         bar.ax.yaxis.set_minor_locator(NullLocator())
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
@@ -103,7 +103,7 @@ def draw_latents(latents: LatentMap) -> Figure:
 
 def caption_of(latents: LatentMap) -> str:
     """Returns how to read the figure, in sentences for a newcomer."""
-    threshold = "its threshold" if latents.threshold is None else short(latents.threshold)
+    threshold = "its threshold" if latents.threshold is None else trimmed(latents.threshold)
     text = (
         "One column per front trial, from low to high rate; one cell per latent, sorted by its "
         "KL, so that a column sums to the trial's rate. Latents above the line are active: the "
@@ -140,18 +140,23 @@ def _use(dossier: Dossier, trial: TrialRecord) -> LatentUse:
     )
 
 
+def _height(rows: int) -> float:
+    """Returns the figure's height in inches, so that few latents do not become huge cells."""
+    return 1.6 + min(max(0.12 * rows, 1.1), 2.4)
+
+
 def _draw_threshold(axes: Axes, latents: LatentMap) -> None:
     """Draws the border between active and inactive latents as one line over all columns."""
     edges = np.repeat(np.arange(len(latents.uses) + 1) - 0.5, 2)[1:-1]
     heights = np.repeat([use.active + 0.5 for use in latents.uses], 2)
-    limit = "" if latents.threshold is None else f" (Cov > {short(latents.threshold)})"
-    axes.plot(edges, heights, color="white", linewidth=3.4, solid_joinstyle="miter")
+    limit = "" if latents.threshold is None else f" (Cov > {trimmed(latents.threshold)})"
+    axes.plot(edges, heights, color="white", linewidth=3.4, clip_on=False)
     axes.plot(
         edges,
         heights,
         color=style.ALARM,
         linewidth=1.7,
-        solid_joinstyle="miter",
+        clip_on=False,
         label=f"active latents lie above this line{limit}",
     )
 
@@ -164,7 +169,7 @@ def _set_axes(axes: Axes, latents: LatentMap) -> None:
     axes.set_xlabel("front trials from low to high rate")
     axes.tick_params(length=0)
     places = range(len(latents.uses))
-    names = [f"{use.number}\n{short(use.beta, 2)}" for use in latents.uses]
+    names = [f"{use.number}\n{trimmed(use.beta, 2)}" for use in latents.uses]
     axes.set_xticks(places, names, fontsize=7)
     _head(axes, "trial\nβ", -0.012, "top")
     top = axes.secondary_xaxis("top")

@@ -21,11 +21,13 @@ def short(value: float | None, digits: int = 3) -> str:
     magnitude = math.floor(math.log10(abs(value)))
     if magnitude >= 6 or magnitude < -4:
         return f"{value:.{digits - 1}e}".replace("e+0", "e").replace("e-0", "e−").replace("-", "−")
-    decimals = max(digits - 1 - magnitude, 0)
-    text = f"{value:.{decimals}f}"
-    if magnitude < 0 and "." in text:
-        text = text.rstrip("0")
-    return text.replace("-", "−")
+    return f"{value:.{max(digits - 1 - magnitude, 0)}f}".replace("-", "−")
+
+
+def trimmed(value: float | None, digits: int = 3) -> str:
+    """Returns the number as `short` does, but without zeros at its end: 80 rather than 80.0."""
+    text = short(value, digits)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
 
 
 def tick(value: float) -> str:
@@ -34,11 +36,12 @@ def tick(value: float) -> str:
     return text.replace("e+0", "e").replace("e-0", "e−").replace("-", "−")
 
 
-def with_error(value: float | None, error: float | None, digits: int = 4) -> str:
-    """Returns ``value ± standard error``, or the value alone where no error is known."""
-    if value is None or error is None or not math.isfinite(error):
-        return short(value, digits)
-    return f"{short(value, digits)} ± {short(error, 2)}"
+def with_error(value: float | None, error: float | None) -> str:
+    """Returns ``value ± standard error``, both to the error's second digit, or a lone value."""
+    if value is None or error is None or not math.isfinite(error) or error <= 0:
+        return short(value, 4)
+    decimals = min(max(1 - math.floor(math.log10(error)), 0), 6)
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:
@@ -46,7 +49,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds):
         return "–"
     if seconds < 120:
-        return f"{short(seconds, 3)} s"
+        return f"{trimmed(seconds)} s"
     if seconds < 2 * 3600:
-        return f"{short(seconds / 60, 3)} min"
-    return f"{short(seconds / 3600, 3)} h"
+        return f"{trimmed(seconds / 60)} min"
+    return f"{trimmed(seconds / 3600)} h"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from reports import style
 from reports.distortion import DistortionMeasure
 from reports.dossier import Dossier
-from reports.numbers_text import short
+from reports.numbers_text import short, trimmed
 from studies.records import ArtifactRecord, TrialRecord
 
 _MOST_IMAGES: Final = 10
@@ -166,7 +166,7 @@ def _row(
 
 def _label(row: ReconstructionRow) -> str:
     return (
-        f"trial {row.number}, β = {short(row.beta)}\n"
+        f"trial {row.number}, β = {trimmed(row.beta)}\n"
         f"R = {short(row.rate_nats)} nats, D = {short(row.distortion)}"
     )
 

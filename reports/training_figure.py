@@ -15,7 +15,7 @@ from reports.axis_limits import AxisLimits, limits_of
 from reports.beta_scale import BetaScale, beta_scale_of, log_ticks
 from reports.distortion import DistortionMeasure
 from reports.dossier import SHOWN, Dossier, spread
-from reports.numbers_text import short, tick
+from reports.numbers_text import tick, trimmed
 from studies.records import EpochRecord, TrialRecord
 
 _COLLAPSED_SHOWN: Final = 12
@@ -106,6 +106,8 @@ def caption_of(curves: TrainingCurves) -> str:
         "it reaches 1, the trial pays its full price. Lines that are still sloping at their end "
         "say that the trial wanted more epochs."
     )
+    if _rate_limits(curves).high >= _NATS_FOR_LOG:
+        text += " The axis of R is linear up to 1 nat and logarithmic from there."
     if curves.collapsed:
         text += (
             f" {len(curves.collapsed)} collapsed trials are drawn in grey: their rate falls to "
@@ -191,9 +193,8 @@ def _alone(curve: TrainingCurve, place: int) -> bool:
 def _set_axes(panels: Sequence[Axes], curves: TrainingCurves) -> None:
     rate, distortion, weight = panels
     every = curves.front + curves.collapsed
-    rates = _finite(value for curve in every for value in curve.rates_nats)
     distortions = _finite(value for curve in every for value in curve.distortions)
-    _apply_rates(rate, limits_of(rates, may_be_log=False, from_zero=True))
+    _apply_rates(rate, _rate_limits(curves))
     _apply(distortion, limits_of(distortions, may_be_log=True, from_zero=False))
     weights = _finite(value for curve in every for value in curve.weights)
     weight.set_ylim(-0.08, 1.12 * max([1.0, *weights]))
@@ -204,6 +205,12 @@ def _set_axes(panels: Sequence[Axes], curves: TrainingCurves) -> None:
     weight.xaxis.set_major_locator(MaxNLocator(integer=True))
     longest = max((curve.epochs[-1] for curve in every), default=1)
     weight.set_xlim(1 - 0.02 * longest, longest + 0.03 * longest + 0.02)
+
+
+def _rate_limits(curves: TrainingCurves) -> AxisLimits:
+    every = curves.front + curves.collapsed
+    rates = _finite(value for curve in every for value in curve.rates_nats)
+    return limits_of(rates, may_be_log=False, from_zero=True)
 
 
 def _apply_rates(axes: Axes, limits: AxisLimits) -> None:
@@ -278,7 +285,7 @@ def _handles(curves: TrainingCurves, scale: BetaScale) -> list[Line2D]:
             color=scale.colour(curve.beta),
             marker=markers[curve.reduction],
             markersize=4.2,
-            label=f"trial {curve.number}, β = {short(curve.beta)}",
+            label=f"trial {curve.number}, β = {trimmed(curve.beta)}",
         )
         for curve in curves.front
     ]

@@ -28,7 +28,7 @@ from sqlalchemy.exc import ArgumentError
 
 from studies.errors import SchemaError, StorageError
 from studies.faults import clear_faults
-from studies.postgresql import postgresql_engine, take_advisory_lock
+from studies.postgresql import READS, postgresql_engine, take_advisory_lock
 from studies.sqlite import WRITES, sqlite_engine, sqlite_file, switch_to_wal
 from studies.tables import SCHEMA_VERSION, VERSION_TABLE
 
@@ -61,7 +61,7 @@ class Database:
         """Yields a connection inside one transaction that only reads, in one snapshot."""
         with clear_faults(self.where), self.engine.connect() as connection:
             if self.file is None:
-                connection.execution_options(isolation_level="REPEATABLE READ")
+                connection.execution_options(**READS)
             with connection.begin():
                 yield connection
 

@@ -47,6 +47,7 @@ _KEYWORDS = {
     "and": "and", "or": "or", "not": "not", "in": "in", "is": "is",
     "null": "None", "none": "None", "true": "True", "false": "False",
 }  # fmt: skip
+_KINDS: dict[type, Kind] = {int: "number", float: "number", str: "text", bool: "boolean"}
 _SIGNS = {"=": "==", "<>": "!="}
 
 _COMPARISONS: dict[type[ast.cmpop], Comparison] = {
@@ -89,14 +90,28 @@ def compile_filter(text: str, columns: Mapping[str, ColumnElement[Any]]) -> Colu
 
 def unknown_column(name: str, columns: Iterable[str]) -> QueryError:
     """Return the error for a column that does not exist, with the nearest that does."""
-    hint = nearest_name(name, columns) or f"; there are {', '.join(columns)}"
-    return QueryError(f"A column must exist, but got {name!r}{hint}.")
+    hint = nearest_name(name, columns) or f"there are {', '.join(columns)}."
+    return QueryError(f"A column must exist, but got {name!r}; {hint}")
 
 
 def nearest_name(name: str, names: Iterable[str]) -> str:
-    """Return the end of a sentence that offers the nearest of some names, or nothing."""
-    nearest = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+    """Return the question whether the nearest of some names was meant, or nothing.
+
+    A name that continues or contains what was written is nearer than one that resembles it.
+    """
+    names, wanted = tuple(names), name.lower()
+    longer = [other for other in names if len(wanted) > 1 and wanted in other]
+    longer.sort(key=lambda other: not other.startswith(wanted))
+    nearest = longer or get_close_matches(wanted, names, n=1, cutoff=0.5)
+    return f"did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def kind_of(column: ColumnElement[Any]) -> Kind | None:
+    """Return what a column's values are; None for documents, which cannot be compared."""
+    declared = column.type
+    if isinstance(declared, sa.TypeDecorator):  # a type of ours, around one of SQL's
+        declared = declared.impl_instance
+    return _KINDS.get(declared.python_type)
 
 
 # --- From text to a Python expression -------------------------------------------------------------
@@ -271,16 +286,12 @@ class _Compiler:
     def value(self, node: ast.expr) -> Value:
         match node:
             case ast.Name(id=name):
-                column = self.columns[name]
-                return Value(sql=column, kind=self.kind_of(name, column))
-            case ast.Constant(value=None):
-                return Value(sql=sa.null(), kind="null")
-            case ast.Constant(value=bool(truth)):
-                return Value(sql=sa.true() if truth else sa.false(), kind="boolean")
-            case ast.Constant(value=str(text)):
-                return Value(sql=sa.literal(text, sa.String), kind="text")
-            case ast.Constant(value=int(number) | float(number)):
-                return Value(sql=sa.literal(number), kind="number")
+                kind = kind_of(self.columns[name])
+                if kind is None:
+                    raise self.refusal(f"{name} is a document, which no filter can compare")
+                return Value(sql=self.columns[name], kind=kind)
+            case ast.Constant(value=constant):
+                return _constant(constant)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return Value(sql=-self.number(operand), kind="number")
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
@@ -299,13 +310,6 @@ class _Compiler:
             raise self.refusal(f"{ast.unparse(node)} is no number to calculate with")
         return sa.cast(value.sql, sa.Double)
 
-    def kind_of(self, name: str, column: ColumnElement[Any]) -> Kind:
-        kinds: dict[type, Kind] = {int: "number", float: "number", str: "text", bool: "boolean"}
-        try:
-            return kinds[column.type.python_type]
-        except (KeyError, NotImplementedError):
-            raise self.refusal(f"{name} is a document, which no filter can compare") from None
-
     def check_kinds(self, left: ast.expr, one: Value, right: ast.expr, other: Value) -> None:
         if one.kind != other.kind:
             raise self.refusal(
@@ -320,3 +324,16 @@ def _is_constant(node: ast.expr) -> bool:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         return _is_constant(node.operand)
     return isinstance(node, ast.Constant)
+
+
+def _constant(value: object) -> Value:
+    """Return a value that stands in the filter itself; numbers and texts become parameters."""
+    match value:
+        case None:
+            return Value(sql=sa.null(), kind="null")
+        case bool():
+            return Value(sql=sa.true() if value else sa.false(), kind="boolean")
+        case str():
+            return Value(sql=sa.literal(value, sa.String), kind="text")
+    kind = sa.BigInteger if isinstance(value, int) else sa.Double
+    return Value(sql=sa.literal(value, kind), kind="number")

@@ -19,68 +19,62 @@ from studies.filters import nearest_name, unknown_column
 from studies.queries import COLUMNS, DISPLAY_COLUMNS
 from studies.records import TrialRecord
 
-Format = Literal["table", "csv", "json", "jsonl"]
-FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+Style = Literal["table", "csv", "json", "jsonl"]
+STYLES: Final[tuple[Style, ...]] = get_args(Style)
 
 MAX_CELL = 40
 """Longer texts, as tracebacks, end with an ellipsis in a table."""
 
+Rows = Sequence[Mapping[str, object]]
 
-def render_trials(
-    trials: Iterable[TrialRecord], *, columns: Sequence[str] | None = None, form: str = "table"
+
+def render_rows(
+    trials: Iterable[TrialRecord],
+    *,
+    columns: str | Sequence[str] | None = None,
+    style: str = "table",
 ) -> str:
     """Return trials as text; by default the main columns in a table, and all of them elsewhere.
 
     Args:
         trials: What to show, in this order.
-        columns: Which of `COLUMNS`, in this order.
-        form: One of `FORMATS`.
+        columns: Which of `COLUMNS` and in which order: names, or one text with commas between.
+        style: One of `STYLES`.
 
     Raises:
-        QueryError: If a column or the format does not exist.
+        QueryError: If a column or the style does not exist.
     """
+    if style not in _RENDERERS:
+        hint = nearest_name(style, STYLES) or f"there are {', '.join(STYLES)}."
+        raise QueryError(f"A format must exist, but got {style!r}; {hint}")
     if columns is None:
-        columns = DISPLAY_COLUMNS if form == "table" else COLUMNS
-    for column in columns:
-        if column not in COLUMNS:
-            raise unknown_column(column, COLUMNS)
-    rows = ({column: getattr(trial, column) for column in columns} for trial in trials)
-    return render_rows(rows, columns, form)
+        names: Sequence[str] = DISPLAY_COLUMNS if style == "table" else COLUMNS
+    else:
+        names = columns_of(columns)
+    rows = [{name: getattr(trial, name) for name in names} for trial in trials]
+    return _RENDERERS[style](rows, names)
 
 
-def columns_of(text: str) -> list[str]:
-    """Return the column names of a list with commas between, as ``number,beta``.
+def columns_of(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return column names, from a sequence or from a list with commas as ``number,beta``.
 
     Raises:
-        QueryError: If it names no column, or one that does not exist.
+        QueryError: If there is none, or one that does not exist.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise QueryError(f"Columns must be names such as `number,beta`, but got {text!r}.")
-    for name in names:
+    parts = names.split(",") if isinstance(names, str) else names
+    found = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not found:
+        raise QueryError(f"Columns must be names such as `number,beta`, but got {names!r}.")
+    for name in found:
         if name not in COLUMNS:
             raise unknown_column(name, COLUMNS)
-    return names
-
-
-def render_rows(
-    rows: Iterable[Mapping[str, object]], columns: Sequence[str], form: str = "table"
-) -> str:
-    """Return any rows as text that ends with a newline (unless it is empty).
-
-    Raises:
-        QueryError: If the format does not exist.
-    """
-    if form not in _RENDERERS:
-        hint = nearest_name(form, _RENDERERS)
-        raise QueryError(f"A format must be one of {', '.join(FORMATS)}, but got {form!r}{hint}.")
-    return _RENDERERS[form](list(rows), columns)
+    return found
 
 
 # --- For programs ---------------------------------------------------------------------------------
 
 
-def _csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
+def _csv(rows: Rows, columns: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -101,12 +95,12 @@ def _csv_cell(value: object) -> str:
     return str(value)
 
 
-def _json(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
+def _json(rows: Rows, columns: Sequence[str]) -> str:
     lines = ",\n".join("  " + _json_row(row, columns) for row in rows)
     return f"[\n{lines}\n]\n" if lines else "[]\n"
 
 
-def _jsonl(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
+def _jsonl(rows: Rows, columns: Sequence[str]) -> str:
     return "".join(_json_row(row, columns) + "\n" for row in rows)
 
 
@@ -133,12 +127,10 @@ def _finite(value: Any) -> Any:  # noqa: ANN401  (any JSON document)
 # --- For people -----------------------------------------------------------------------------------
 
 
-def _table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
+def _table(rows: Rows, columns: Sequence[str]) -> str:
     texts = [[_cell(column, row[column]) for column in columns] for row in rows]
-    widths = [
-        max(map(len, cells)) for cells in zip(columns, *texts, strict=True)
-    ]  # the names are cells too
-    numeric = [all(_is_number(row[column]) for row in rows) and bool(rows) for column in columns]
+    widths = [max(map(len, cells)) for cells in zip(columns, *texts, strict=True)]
+    numeric = [all(_is_number(row[column]) for row in rows) for column in columns]
     rule = ["-" * width for width in widths]
     return "".join(_line(cells, widths, numeric) for cells in (columns, rule, *texts))
 
@@ -183,6 +175,6 @@ def _rounded(value: float) -> str:
     return f"{value:.3e}"
 
 
-_RENDERERS: Final[Mapping[str, Callable[[Sequence[Mapping[str, object]], Sequence[str]], str]]] = (
-    MappingProxyType({"table": _table, "csv": _csv, "json": _json, "jsonl": _jsonl})
+_RENDERERS: Final[Mapping[str, Callable[[Rows, Sequence[str]], str]]] = MappingProxyType(
+    {"table": _table, "csv": _csv, "json": _json, "jsonl": _jsonl}
 )

@@ -68,10 +68,10 @@ def take_trial(
     """
     with database.read() as connection:  # an idle worker's poll never takes the write lock
         study_id = study_id_of(connection, study)
-        if _free_trial(connection, study_id) is None:
+        if _free_trial(connection, study_id, lock=False) is None:
             return None
     with database.write() as connection:
-        while (trial := _free_trial(connection, study_id)) is not None:
+        while (trial := _free_trial(connection, study_id, lock=True)) is not None:
             deaths = trial.deaths
             if trial.state == "running":
                 deaths += 1
@@ -215,26 +215,23 @@ def _ended_so(connection: Connection, lease: Lease, outcome: Outcome) -> bool:
     return stored == outcome
 
 
-def _free_trial(connection: Connection, study_id: int) -> Row[Any] | None:
-    """Returns the trial to hand out next, locked where the database locks rows."""
+def _free_trial(connection: Connection, study_id: int, *, lock: bool) -> Row[Any] | None:
+    """Returns the trial to hand out next, locked on request where the database locks rows."""
     mine = TrialRow.study_id == study_id
     queued = mine & (TrialRow.state == "queued")
     expired = mine & (TrialRow.state == "running") & (TrialRow.lease_until <= now())
     for free in queued, expired:
-        trial = connection.execute(_first_where(free)).one_or_none()
+        statement = _first_where(free)
+        if lock:
+            statement = statement.with_for_update(skip_locked=True)
+        trial = connection.execute(statement).one_or_none()
         if trial is not None:
             return trial
     return None
 
 
 def _first_where(condition: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select(*_HANDED_OUT)
-        .where(condition)
-        .order_by(TrialRow.number)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
+    return select(*_HANDED_OUT).where(condition).order_by(TrialRow.number).limit(1)
 
 
 def _start_attempt(

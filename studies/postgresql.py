@@ -7,6 +7,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, text
 from studies.documents import dump_document
 from studies.errors import StorageError
 
+# One snapshot for all statements of a transaction, and no row locks by mistake.
+READS = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
 # Any constant will do, as long as all processes use the same: "rdsweep" in ASCII.
 _LOCK = int.from_bytes(b"rdsweep")
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, false, select, tr
 
 from studies.database import Database
 from studies.errors import QueryError
-from studies.filters import compile_filter, unknown_column
+from studies.filters import compile_filter, kind_of, unknown_column
 from studies.records import ArtifactRecord, EpochRecord, LatentRecord, TrialRecord
 from studies.study_records import study_id_of
 from studies.tables import ArtifactRow, Base, EpochRow, LatentRow, StudyRow, TrialRow
@@ -170,6 +170,6 @@ def _direction(part: str) -> ColumnElement[Any]:
     if name not in _EXPRESSIONS:
         raise unknown_column(name, _EXPRESSIONS)
     column = _EXPRESSIONS[name]
-    if column.type.python_type is dict:
+    if kind_of(column) is None:
         raise QueryError(f"A column must have an order to order by it, but {name} is a document.")
     return (column.desc() if part.startswith("-") else column.asc()).nulls_last()

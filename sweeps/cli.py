@@ -154,7 +154,6 @@ def _say_how_it_ended(outcome: "Outcome", spec: Path) -> None:
 
 def _write_report(url: str, study: str, out: Path | None) -> Path:
     from reports.report import write_report
-
     from studies.database import open_database
 
     return write_report(open_database(url), study, out or Path(f"{study}-report"))
@@ -252,8 +251,10 @@ def _database(storage: str | None) -> "Database":
 
 def _print_rows(trials: "list[TrialRecord]", columns: str | None, row_format: Format) -> None:
     from studies.formats import render_rows
+    from studies.queries import COLUMNS
 
-    typer.echo(render_rows(trials, columns=columns, style=row_format.value), nl=False)
+    named = COLUMNS if columns == "all" else columns
+    typer.echo(render_rows(trials, columns=named, style=row_format.value), nl=False)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ searched without a word here; only the conditions between fields are written dow
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
-from difflib import get_close_matches
 from typing import Any, Literal, cast, final, get_type_hints
 
+from sweeps.wording import ended, nearest, shown
 from vae_models.config import (
     ANNEALING_UNITS,
     FAMILIES,
@@ -25,7 +25,7 @@ from vae_models.config import (
 from vae_models.errors import ConfigError
 from vae_models.objective import REDUCTIONS
 
-__all__ = ["BETA_NAMES", "FIELDS", "SECTIONS", "Condition", "Field", "Value", "nearest"]
+__all__ = ["BETA_NAMES", "FIELDS", "SECTIONS", "Condition", "Field", "Value"]
 
 Value = str | int | float | tuple[int, ...]
 Kind = Literal["str", "int", "float", "ints"]
@@ -107,7 +107,8 @@ class Field:
         """
         if self.known is not None and (not isinstance(value, str) or value not in self.known):
             names = ", ".join(map(repr, self.known))
-            raise ValueError(f"must be one of {names}, but got {shown(value)}{self._near(value)}.")
+            near = nearest(str(value), self.known)
+            raise ValueError(ended(f"must be one of {names}, but got {shown(value)}{near}"))
         typed = _typed(self.kind, value)
         if typed is None:
             hint = _meant(self.kind, value)
@@ -126,28 +127,6 @@ class Field:
         except ConfigError as error:
             return str(error)
         return None
-
-    def _near(self, value: object) -> str:
-        return nearest(str(value), self.known or ())
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """A question for the known word that is nearest to this one; empty where none is near."""
-    found = get_close_matches(word.lower(), known, n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
-
-
-def shown(value: object) -> str:
-    """A value as TOML has it, with its type where that is what went wrong."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return f'"{value}" (a string)'
-        case dict():
-            return "a table"
-        case _:
-            return repr(value)
 
 
 def _typed(kind: Kind, value: object) -> Value | None:

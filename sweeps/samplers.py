@@ -86,9 +86,7 @@ def build_sampler(name: str, space: Space, *, seed: int, number: int, trials: in
         case "tpe" | "gp" if number < _SMALLEST_SEARCH:
             return SobolSampler(space, seed)
         case "tpe":
-            return TPESampler(
-                seed=own_seed, n_startup_trials=_SMALLEST_SEARCH, multivariate=True, group=True
-            )
+            return _tpe(own_seed)
         case "nsga2":
             return NSGAIISampler(seed=own_seed, population_size=_population(trials))
         case "gp":
@@ -101,12 +99,21 @@ def build_sampler(name: str, space: Space, *, seed: int, number: int, trials: in
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keeps to itself what Optuna says of its experimental parts, and of values that are infinite."""
+    """Keeps to itself what Optuna warns of: experimental parts, infinite values, what is set twice."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="The constraint value is ignored")
         warnings.filterwarnings("ignore", message="Clip non-finite values", category=UserWarning)
         yield
+
+
+def _tpe(seed: int) -> TPESampler:
+    """TPE that models parameters together, each branch of a conditional space on its own."""
+    with quiet_optuna():  # `group` is experimental
+        return TPESampler(
+            seed=seed, n_startup_trials=_SMALLEST_SEARCH, multivariate=True, group=True
+        )
 
 
 def _population(trials: int) -> int:

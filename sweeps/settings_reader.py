@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Never, final
 
-from sweeps.fields import BETA_NAMES, FIELDS, Field, Value, nearest, shown
+from sweeps.fields import BETA_NAMES, FIELDS, Field, Value
 from sweeps.settings import Choice, Fixed, Range, Setting
+from sweeps.wording import ended, nearest, shown
 
 __all__ = ["SettingsReader"]
 
@@ -82,17 +83,18 @@ class SettingsReader:
         return Fixed(value=self._value(field, key, value))
 
     def _table_setting(self, field: Field, key: str, table: Table, *, searched: bool) -> Setting:
+        if not searched and "value" not in table:
+            hint = f"write it as space.{field.name}"
+            self._refuse(key, "a section holds fixed values", dict(table), hint)
         unit = self._unit(field, key, table)
         allowed = ["value", "choices", *_RANGE_KEYS] if searched else ["value"]
         allowed += ["unit"] if field.name == "beta" else []
-        known = self._known_keys(field, key, table, allowed)
+        known = self._known_keys(key, table, allowed)
+        self._check_one_way(key, known)
         if "value" in known:
             return Fixed(value=self._value(field, f"{key}.value", known["value"]), unit=unit)
         if "choices" in known:
             return self._choice(field, key, known["choices"], unit=unit)
-        if not searched:
-            hint = f"write it as space.{field.name}"
-            self._refuse(key, "a section holds fixed values", table, hint)
         return self._range(field, key, known, unit=unit)
 
     def _unit(self, field: Field, key: str, table: Table) -> str:
@@ -104,27 +106,24 @@ class SettingsReader:
         if unit not in BETA_NAMES:
             names = ", ".join(map(repr, BETA_NAMES))
             near = nearest(str(unit), tuple(BETA_NAMES))
-            self._fail(f"{key}.unit", f"must be one of {names}, but got {shown(unit)}{near}.")
+            self._fail(f"{key}.unit", f"must be one of {names}, but got {shown(unit)}{near}")
         return str(unit)
 
-    def _known_keys(
-        self, field: Field, key: str, table: Table, allowed: Sequence[str]
-    ) -> dict[str, Any]:
+    def _known_keys(self, key: str, table: Table, allowed: Sequence[str]) -> dict[str, Any]:
         unknown = [name for name in table if name not in allowed and name != "unit"]
         for name in unknown:
-            names = ", ".join(allowed)
-            near = nearest(name, allowed) or self._place_hint(field, name)
-            self._note(
-                f"{key}.{name}", f"a key here must be one of {names}, but got {name!r}{near}."
-            )
+            must = f"a key here must be one of {', '.join(allowed)}"
+            self._note(f"{key}.{name}", f"{must}, but got {name!r}{nearest(name, allowed)}")
         if unknown:
             raise _UnreadableError
         return {name: value for name, value in table.items() if name != "unit"}
 
-    @staticmethod
-    def _place_hint(field: Field, name: str) -> str:
-        searchable = name in ("choices", *_RANGE_KEYS)
-        return f"; what is searched stands under space.{field.name}" if searchable else ""
+    def _check_one_way(self, key: str, table: Table) -> None:
+        ways = ["value", "choices", *_RANGE_KEYS]
+        found = [name for name in ways if name in table]
+        if found and found[0] in ("value", "choices") and len(found) > 1:
+            must = "a table says value, choices, or low and high"
+            self._fail(key, f"{must}, but got {' and '.join(found)}; keep one of them")
 
     def _choice(self, field: Field, key: str, values: object, *, unit: str) -> Choice:
         if not isinstance(values, list):
@@ -241,14 +240,14 @@ class SettingsReader:
                     self._note(key_of(name, setting), objection)
 
     def _refuse(self, key: str, condition: str, got: object, hint: str) -> Never:
-        self._fail(key, f"{condition}, but got {shown(got)}; {hint}.")
+        self._fail(key, f"{condition}, but got {shown(got)}; {hint}")
 
     def _fail(self, key: str, problem: str) -> Never:
         self._note(key, problem)
         raise _UnreadableError
 
     def _note(self, key: str, problem: str) -> None:
-        self.problems.append(f"{key}: {problem}")
+        self.problems.append(ended(f"{key}: {problem}"))
 
 
 def can_count(name: str, settings: Mapping[str, Setting]) -> bool:

@@ -5,6 +5,7 @@ Free of torch, Optuna and SQLAlchemy, so that a mistake is told in milliseconds.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import fields as fields_of
@@ -162,8 +163,16 @@ def _data(document: Mapping[str, Any], problems: list[str]) -> DataConfig | None
     try:
         return DataConfig(**{key: value for key, value in table.items() if key in known})
     except ConfigError as error:
-        problems.append(f"data: {error}")
+        problems.append(f"{_data_key(str(error))}: {error}")
         return None
+
+
+def _data_key(problem: str) -> str:
+    """The dotted key that a problem of the data is about: the first that it names in backticks."""
+    named = re.search(r"`([^`]*)`", problem)
+    words = re.findall(r"\w+", named[1]) if named else []
+    known = {field.name for field in fields_of(DataConfig)}
+    return next((f"data.{word}" for word in words if word in known), "data")
 
 
 def _plain_data(data: DataConfig) -> dict[str, Any]:

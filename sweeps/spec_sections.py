@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, final, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from sweeps.fields import FIELDS, SECTIONS, nearest, shown
+from sweeps.fields import FIELDS, SECTIONS
+from sweeps.wording import ended, nearest, shown
 from vae_models.data_config import DataConfig
 
 __all__ = [
@@ -138,7 +139,7 @@ def unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
         if section not in _KEYS:
             hint = nearest(section, tuple(_KEYS)) or _home_hint(section)
             names = ", ".join(f"[{name}]" for name in _KEYS)
-            yield f"{section}: a section must be one of {names}, but got {section!r}{hint}."
+            yield ended(f"{section}: a section must be one of {names}, but got {section!r}{hint}")
         elif not isinstance(table, Mapping):
             yield f"{section}: must be a section, but got {shown(table)}; write [{section}] above its keys."
         else:
@@ -148,7 +149,8 @@ def unknown_keys(document: Mapping[str, Any]) -> Iterator[str]:
 def _unknown(section: str, key: str) -> str:
     hint = _home_hint(key) or nearest(key, _KEYS[section]) or _distant_hint(key)
     names = ", ".join(_KEYS[section])
-    return f"{section}.{key}: a key of [{section}] must be one of {names}, but got {key!r}{hint}."
+    must = f"a key of [{section}] must be one of {names}"
+    return ended(f"{section}.{key}: {must}, but got {key!r}{hint}")
 
 
 def _home_hint(key: str) -> str:
@@ -170,7 +172,7 @@ def section_problems(section: str, error: ValidationError) -> Iterator[str]:
     for detail in error.errors(include_url=False):
         if detail["type"] != "extra_forbidden":
             key = ".".join(str(part) for part in detail["loc"])
-            yield f"{section}.{key}: {_sentence(key, detail)}."
+            yield ended(f"{section}.{key}: {_sentence(key, detail)}")
 
 
 def _sentence(key: str, detail: ErrorDetails) -> str:

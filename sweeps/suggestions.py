@@ -8,9 +8,11 @@ so whoever holds the sampler lease next finishes what a crash left half done.
 import math
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import final
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -97,7 +99,7 @@ class SuggestionDesk:
         self._optuna = load_optuna_study(storage_url, study)
         self._known: dict[str, int] = {}
         self._numbers: set[int] = set()
-        self._untried: _UntriedPoints | None = None
+        self._untried: dict[bool, _UntriedPoints] = {}  # of the grid, of the whole space
 
     def settle(self) -> int:
         """Tells Optuna every outcome that it has not heard; returns how many.
@@ -121,10 +123,6 @@ class SuggestionDesk:
         for again, and in a space with only so many points replaced by one that is left.
         """
         return self._leased(lambda: self._refill(count))
-
-    def close(self) -> None:
-        """Closes Optuna's connections to the database."""
-        self._optuna._storage.remove_session()  # noqa: SLF001 - Optuna has no public way to it
 
     def _leased(self, work: Callable[[], Refill]) -> Refill:
         if not acquire_sampler(self._db, self._name, self._worker_id, LEASE_SECONDS):
@@ -166,30 +164,27 @@ class SuggestionDesk:
         trials only. The GP wants the constraint on every trial (tests/sweeps/
         test_divergence.py compares the samplers).
         """
-        if self._state_of(record.number).is_finished():
-            return
+        trial_id = self._trial_id(record.number)
         if record.state == "failed":
-            self._optuna.tell(record.number, state=TrialState.FAIL, skip_if_finished=True)
+            self._finish(record.number, None)
             return
         values = self._outcome(record)
         diverged = record.state == "diverged" or not all(map(math.isfinite, values))
-        self._constrain(record.number, 1.0 if diverged else 0.0)
-        told = [math.inf, math.inf] if diverged else values
-        self._optuna.tell(record.number, told, skip_if_finished=True)
+        self._constrain(trial_id, 1.0 if diverged else 0.0)
+        self._finish(record.number, [math.inf, math.inf] if diverged else values)
 
     def _outcome(self, record: TrialRecord) -> list[float]:
         distortions = {"se": record.distortion_se, "nll": record.distortion_nll_nats}
         values = (record.rate_nats, distortions[self._spec.study.distortion])
         return [math.inf if value is None else value for value in values]
 
-    def _constrain(self, number: int, value: float) -> None:
-        trial = Trial(self._optuna, self._trial_id(number))
-        if DIVERGED not in trial.constraints:
-            trial.set_constraint(DIVERGED, value)
+    def _constrain(self, trial_id: int, value: float) -> None:
+        with suppress(UpdateFinishedTrialError):  # told before a crash, with its constraint
+            Trial(self._optuna, trial_id).set_constraint(DIVERGED, value)
 
-    def _state_of(self, number: int) -> TrialState:
-        storage = self._optuna._storage  # noqa: SLF001 - study.trials would load them all
-        return storage.get_trial(self._trial_id(number)).state
+    def _finish(self, number: int, values: list[float] | None) -> None:
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        self._optuna.tell(number, values, state=state, skip_if_finished=True)
 
     def _trial_id(self, number: int) -> int:
         study = self._optuna
@@ -224,7 +219,7 @@ class SuggestionDesk:
                 continue
             suggestion = self._whole_suggestion(trial)
             if suggestion is None or recovered >= room or self._is_known(suggestion):
-                self._optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                self._finish(trial.number, None)
                 continue
             self._store(trial.number, suggestion)
             recovered += 1
@@ -271,7 +266,7 @@ class SuggestionDesk:
         if not self._is_known(suggestion):
             return self._queue(trial, suggestion)
         trial.set_user_attr(_DUPLICATE_OF, self._known[fingerprint(suggestion.parameters)])
-        self._optuna.tell(trial.number, state=TrialState.FAIL)
+        self._finish(trial.number, None)
         return False
 
     def _queue(self, trial: Trial, suggestion: Suggestion) -> bool:
@@ -313,10 +308,11 @@ class SuggestionDesk:
         return point is not None
 
     def _points(self, sampler: str) -> "_UntriedPoints":
-        if self._untried is None:
-            points = self._space.grid() if sampler == "grid" else self._space.points()
-            self._untried = _UntriedPoints(points, self._spec.study.seed)
-        return self._untried
+        is_grid = sampler == "grid"
+        if is_grid not in self._untried:
+            points = self._space.grid() if is_grid else self._space.points()
+            self._untried[is_grid] = _UntriedPoints(points, self._spec.study.seed)
+        return self._untried[is_grid]
 
 
 @final

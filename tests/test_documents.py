@@ -25,16 +25,20 @@ def test_the_examples_of_a_document_run_in_order_in_an_empty_folder(
     command = f"{Path(sys.executable).parent}/rdsweep"
     for kind, text in blocks(document):
         if kind == "sh":
-            arguments = ["bash", "-euo", "pipefail", "-c", f"rdsweep() {{ {command} \"$@\"; }}\n{text}"]
+            arguments = [
+                "bash",
+                "-euo",
+                "pipefail",
+                "-c",
+                f'rdsweep() {{ {command} "$@"; }}\n{text}',
+            ]
         elif kind == "python":
             arguments = [sys.executable, "-c", text]
         else:
             (tmp_path / "block.toml").write_text(text)
             program = "from sweeps.spec import load_spec; load_spec('block.toml', [])"
             arguments = [sys.executable, "-c", program]
-        done = subprocess.run(
-            arguments, cwd=tmp_path, capture_output=True, text=True, timeout=240
-        )
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
 
 

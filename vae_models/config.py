@@ -249,7 +249,7 @@ def _float(value: object) -> float:
     if isinstance(value, bool | str | bytes):
         return math.nan
     try:
-        return float(cast(float, value))
+        return float(cast("float", value))
     except (TypeError, ValueError, OverflowError):
         return math.nan
 

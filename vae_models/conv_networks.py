@@ -79,7 +79,7 @@ def _inputs_per_output(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> flo
     """How many inputs reach one output; in a transposed layer a stride leaves gaps."""
     if isinstance(layer, nn.ConvTranspose2d):
         return layer.weight[:, 0].numel() / math.prod(layer.stride)
-    return layer.weight[0].numel()
+    return float(layer.weight[0].numel())
 
 
 @final

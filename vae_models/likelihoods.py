@@ -37,7 +37,7 @@ class PixelDistribution(ABC):
     def log_prob(
         self, images: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, " batch"]:
-        """ln p(x|z), summed over the pixels, in nats."""
+        """The log-density ln p(x|z), summed over the pixels, in nats."""
 
     def squared_error(
         self, images: Float[Tensor, "batch channel height width"]
@@ -59,11 +59,13 @@ class GaussianPixels(PixelDistribution):
 
     Attributes:
         output: The decoder's output, which is the mean.
-        log_sigma: ln sigma, no dimensions.
+        log_sigma: ln sigma.
+        precision: 1/sigma², in inverse squared model units.
     """
 
     output: Float[Tensor, "batch channel height width"]
-    log_sigma: Float[Tensor, ""]
+    log_sigma: Float[Tensor, ""] | float
+    precision: Float[Tensor, ""] | float
 
     @property
     def mean(self) -> Float[Tensor, "batch channel height width"]:
@@ -83,7 +85,7 @@ class GaussianPixels(PixelDistribution):
         error = self.squared_error(images)
         pixels = self.output[0].numel()
         volume = pixels * (0.5 * math.log(2 * math.pi) + self.log_sigma)
-        return 0.5 * torch.exp(-2 * self.log_sigma) * error + volume, error
+        return (0.5 * self.precision) * error + volume, error
 
 
 @final
@@ -142,17 +144,13 @@ class Gaussian(Likelihood):
         sigma2: The variance, in squared model units.
     """
 
-    log_sigma: Tensor
-
     def __init__(self, sigma2: float) -> None:
         super().__init__()
         self._sigma2 = sigma2
-        log_sigma = torch.tensor(0.5 * math.log(sigma2))
-        self.register_buffer("log_sigma", log_sigma, persistent=False)
 
     def forward(self, output: Float[Tensor, "batch channel height width"]) -> GaussianPixels:
         """N(output, sigma² I)."""
-        return GaussianPixels(output, self.log_sigma)
+        return GaussianPixels(output, 0.5 * math.log(self._sigma2), 1 / self._sigma2)
 
     @property
     def sigma2(self) -> float:
@@ -178,7 +176,8 @@ class GaussianLearned(Likelihood):
 
     def forward(self, output: Float[Tensor, "batch channel height width"]) -> GaussianPixels:
         """N(output, sigma² I), with a gradient to sigma."""
-        return GaussianPixels(output, clamped_below(self.raw_log_sigma, LEAST_LOG_SIGMA))
+        log_sigma = clamped_below(self.raw_log_sigma, LEAST_LOG_SIGMA)
+        return GaussianPixels(output, log_sigma, torch.exp(-2 * log_sigma))
 
     @property
     def sigma2(self) -> float:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_models.networks import Decoder, Encoder, ImageShape
-from vae_models.posterior import DiagonalNormal, posterior_of
+from vae_models.posterior import DiagonalNormal, bounded_log_variance
 
 __all__ = ["LinearDecoder", "LinearEncoder"]
 
@@ -28,7 +28,8 @@ class LinearEncoder(Encoder):
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> DiagonalNormal:
         """N(V x + c, diag s), with s learned but independent of x."""
         mean = self.mean(images.flatten(1))
-        return posterior_of(mean, self.raw_log_variance.expand_as(mean))
+        log_variance = bounded_log_variance(self.raw_log_variance)
+        return DiagonalNormal(mean, log_variance.expand_as(mean))
 
 
 @final
@@ -45,4 +46,4 @@ class LinearDecoder(Decoder):
     ) -> Float[Tensor, "batch channel height width"]:
         """W z + d."""
         pixels: Tensor = self.output(latents)
-        return pixels.unflatten(1, self._image_shape)
+        return pixels.view(-1, *self._image_shape)

@@ -42,7 +42,7 @@ class MlpDecoder(Decoder):
     ) -> Float[Tensor, "batch channel height width"]:
         """One number per pixel."""
         pixels: Tensor = self.layers(latents)
-        return pixels.unflatten(1, self._image_shape)
+        return pixels.view(-1, *self._image_shape)
 
 
 def _perceptron(widths: Sequence[int]) -> nn.Sequential:

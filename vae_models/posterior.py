@@ -9,10 +9,10 @@ from torch import Tensor
 
 from vae_models.soft_clamp import clamped
 
-__all__ = ["DiagonalNormal", "posterior_of"]
+__all__ = ["DiagonalNormal", "bounded_log_variance", "posterior_of"]
 
 _LEAST_LOG_VARIANCE = -20.0
-_LARGEST_LOG_VARIANCE = 10.0
+_LARGEST_LOG_VARIANCE = 20.0
 
 
 @final
@@ -38,9 +38,13 @@ class DiagonalNormal:
         return 0.5 * (self.mean.square() + variance - 1.0 - self.log_variance)
 
 
+def bounded_log_variance(raw: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch latent"]:
+    """A network's output as a log-variance, bent smoothly into (-20, 20)."""
+    return clamped(raw, _LEAST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
+
+
 def posterior_of(
     mean: Float[Tensor, "batch latent"], raw_log_variance: Float[Tensor, "batch latent"]
 ) -> DiagonalNormal:
-    """The posterior with these parameters, its log-variance bent smoothly into (-20, 10)."""
-    log_variance = clamped(raw_log_variance, _LEAST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
-    return DiagonalNormal(mean, log_variance)
+    """The posterior with this mean and bounded log-variance."""
+    return DiagonalNormal(mean, bounded_log_variance(raw_log_variance))

@@ -37,7 +37,7 @@ class Schedule(ABC):
 class Constant(Schedule):
     """The full weight from the first step."""
 
-    def weight(self, position: float, length: float) -> float:
+    def weight(self, position: float, length: float) -> float:  # noqa: ARG002
         """One, everywhere."""
         return 1.0
 

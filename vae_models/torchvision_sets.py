@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, cast, final
+from typing import Any, Protocol, TypeAlias, cast, final, runtime_checkable
 from urllib.error import URLError
 
 import numpy as np
@@ -27,17 +27,23 @@ _NAMED = 3  # missing files that an error names
 _LONGEST_CAUSE = 400  # characters of torchvision's own message
 
 
+@runtime_checkable
 class Source(Protocol):
-    """What is used of a data set of torchvision; `data` only exists where all is in memory."""
-
-    data: Any
+    """What every data set of torchvision offers."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> tuple[Image.Image, object]: ...
 
 
-Reader: TypeAlias = Callable[[Source], NDArray[np.uint8]]
+@runtime_checkable
+class InMemory(Protocol):
+    """A data set of torchvision that holds all its images."""
+
+    data: Any
+
+
+Reader: TypeAlias = Callable[[Any], NDArray[np.uint8]]
 
 
 @final
@@ -134,10 +140,14 @@ def _require_files(entry: TorchvisionSet, config: DataConfig) -> None:
         else f"torchvision cannot download them (see its documentation of {entry.source})."
     )
     raise DataError(
-        f"The files of data set {config.name!r} must lie under root {config.root!r} "
-        f"({str(_root(config).absolute())!r}), but there is no "
-        f"{', '.join(missing[:_NAMED])}{more}. {remedy}"
+        f"The files of data set {config.name!r} must lie under root {config.root!r}"
+        f"{_in_full(config)}, but there is no {', '.join(missing[:_NAMED])}{more}. {remedy}"
     )
+
+
+def _in_full(config: DataConfig) -> str:
+    path = str(_root(config).absolute())
+    return "" if path == config.root else f" ({path!r})"
 
 
 def _failure(entry: TorchvisionSet, config: DataConfig, error: Exception) -> DataError:
@@ -154,20 +164,20 @@ def _failure(entry: TorchvisionSet, config: DataConfig, error: Exception) -> Dat
     )
 
 
-def _grey(source: Source) -> NDArray[np.uint8]:
+def _grey(source: InMemory) -> NDArray[np.uint8]:
     return np.asarray(source.data, np.uint8)[:, None]
 
 
-def _transposed(source: Source) -> NDArray[np.uint8]:
+def _transposed(source: InMemory) -> NDArray[np.uint8]:
     """EMNIST is stored by columns; transposed, its digits stand upright like MNIST's."""
     return np.asarray(source.data, np.uint8).transpose(0, 2, 1)[:, None]
 
 
-def _channels_last(source: Source) -> NDArray[np.uint8]:
+def _channels_last(source: InMemory) -> NDArray[np.uint8]:
     return np.asarray(source.data, np.uint8).transpose(0, 3, 1, 2)
 
 
-def _channels_first(source: Source) -> NDArray[np.uint8]:
+def _channels_first(source: InMemory) -> NDArray[np.uint8]:
     return np.asarray(source.data, np.uint8)
 
 

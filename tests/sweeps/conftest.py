@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from rdsweep_command import Rdsweep
 
 
@@ -15,6 +16,14 @@ def rdsweep(tmp_path: Path) -> Iterator[Rdsweep]:
     for process in runner.started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Rdsweep:
+    """A finished sweep of 8 trials by 2 workers with its report, for tests that only read."""
+    runner = Rdsweep(tmp_path_factory.mktemp("finished"))
+    runner("run", str(runner.write_spec()))
+    return runner
 
 
 @pytest.fixture

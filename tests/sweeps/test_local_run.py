@@ -5,63 +5,58 @@ import io
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import optuna
 import pytest
 import torch
-from studies.queries import artifacts_of, epochs_of, query_trials
-from studies.queue import counts
-from studies.study_records import get_study
-from studies.workers import list_workers
 
 from rdsweep_command import Rdsweep
 from studies.database import open_database
 from studies.errors import StudiesError
-from studies.records import TrialRecord
+from studies.queries import artifacts_of, epochs_of, query_trials
+from studies.queue import counts
+from studies.records import TrialRecord, TrialState
+from studies.study_records import get_study
+from studies.workers import list_workers
 
 Wait = Callable[[Callable[[], bool]], None]
 
 
-def trials_of(rdsweep: Rdsweep, **filters: str) -> list[TrialRecord]:
-    return query_trials(open_database(rdsweep.url), "small", **filters)
+def trials_of(rdsweep: Rdsweep, where: str | None = None) -> list[TrialRecord]:
+    return query_trials(open_database(rdsweep.url), "small", where=where, order_by="number")
 
 
-def state_counts(rdsweep: Rdsweep) -> dict[str, int]:
+def state_counts(rdsweep: Rdsweep) -> Mapping[TrialState, int]:
     try:
-        return dict(counts(open_database(rdsweep.url), "small"))
+        return counts(open_database(rdsweep.url), "small")
     except StudiesError:  # not made yet
         return {}
 
 
-def test_eight_trials_on_two_workers_all_finish_and_none_is_done_twice(rdsweep: Rdsweep) -> None:
-    spec = rdsweep.write_spec()
-    said = rdsweep("run", str(spec)).stdout
-    trials = trials_of(rdsweep, order_by="number")
+def test_eight_trials_on_two_workers_all_finish_and_none_is_done_twice(finished: Rdsweep) -> None:
+    trials = trials_of(finished)
     assert [trial.state for trial in trials] == ["complete"] * 8
     assert {trial.attempt for trial in trials} == {1}
     assert len({trial.uuid for trial in trials}) == 8
     assert all(trial.told for trial in trials)
-    assert len(list_workers(open_database(rdsweep.url), "small")) == 2
-    assert Path(rdsweep.folder / "small-report" / "report.html").exists()
-    assert "small-report" in said
+    assert len(list_workers(open_database(finished.url), "small")) == 2
+    assert Path(finished.folder / "small-report" / "report.html").exists()
 
 
-def test_the_record_and_optuna_agree_on_every_trial(rdsweep: Rdsweep) -> None:
-    rdsweep("run", str(rdsweep.write_spec()))
-    study = optuna.load_study(study_name="small", storage=rdsweep.url)
+def test_the_record_and_optuna_agree_on_every_trial(finished: Rdsweep) -> None:
+    study = optuna.load_study(study_name="small", storage=finished.url)
     theirs = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
-    for trial in trials_of(rdsweep):
+    for trial in trials_of(finished):
         other = theirs[trial.number]
         assert other.state == optuna.trial.TrialState.COMPLETE
         assert other.values == [trial.rate_nats, trial.distortion_se]
         assert {name: other.params[name] for name in trial.parameters} == trial.parameters
 
 
-def test_every_column_of_a_finished_trial_is_filled_in_consistently(rdsweep: Rdsweep) -> None:
-    rdsweep("run", str(rdsweep.write_spec()))
-    for trial in trials_of(rdsweep):
+def test_every_column_of_a_finished_trial_is_filled_in_consistently(finished: Rdsweep) -> None:
+    for trial in trials_of(finished):
         assert trial.rate_nats is not None
         assert trial.distortion_se is not None
         assert trial.distortion_nll_nats is not None
@@ -70,24 +65,24 @@ def test_every_column_of_a_finished_trial_is_filled_in_consistently(rdsweep: Rds
         assert trial.psnr_db == pytest.approx(-10 * torch.log10(torch.tensor(trial.mse)).item())
         assert trial.epoch == 2
         assert trial.collapsed == (trial.active_units == 0)
-    assert all(len(es) == 2 for es in epochs_of(open_database(rdsweep.url), "small").values())
+    assert all(len(es) == 2 for es in epochs_of(open_database(finished.url), "small").values())
 
 
 def test_a_finished_study_goes_on_when_more_trials_are_wanted(rdsweep: Rdsweep) -> None:
     spec = rdsweep.write_spec()
-    rdsweep("run", str(spec), "--set", "study.trials=2")
+    rdsweep("run", str(spec), "--no-report", "--set", "study.trials=2")
     before = trials_of(rdsweep)
-    rdsweep("run", str(spec), "--set", "study.trials=5")
-    after = trials_of(rdsweep, order_by="number")
+    rdsweep("run", str(spec), "--no-report", "--set", "study.trials=5")
+    after = trials_of(rdsweep)
     assert after[:2] == sorted(before, key=lambda trial: trial.number)
     assert [trial.number for trial in after] == [0, 1, 2, 3, 4]
 
 
 def test_a_changed_spec_is_refused_and_changes_nothing(rdsweep: Rdsweep) -> None:
     spec = rdsweep.write_spec()
-    rdsweep("run", str(spec), "--set", "study.trials=1")
+    rdsweep("run", str(spec), "--no-report", "--set", "study.trials=1")
     before = trials_of(rdsweep), get_study(open_database(rdsweep.url), "small")
-    said = rdsweep("run", str(spec), "--set", "train.epochs=3", status=2).stderr
+    said = rdsweep("run", str(spec), "--no-report", "--set", "train.epochs=3", status=2).stderr
     assert "train.epochs" in said
     assert "study.name" in said
     assert "Traceback" not in said
@@ -99,10 +94,10 @@ def test_a_seeded_study_on_one_worker_repeats_its_trials_and_their_metrics(
 ) -> None:
     spec = rdsweep.write_spec()
     options = ("--set", "study.sampler=tpe", "--set", "study.trials=4", "--workers", "1")
-    rdsweep("run", str(spec), *options)
+    rdsweep("run", str(spec), "--no-report", *options)
     again = ("--storage", f"sqlite:///{rdsweep.folder / 'again.db'}")
-    rdsweep("run", str(spec), *options, *again)
-    first = trials_of(rdsweep, order_by="number")
+    rdsweep("run", str(spec), "--no-report", *options, *again)
+    first = trials_of(rdsweep)
     second = query_trials(open_database(again[1]), "small", order_by="number")
     assert [(t.parameters, t.rate_nats, t.distortion_se) for t in first] == [
         (t.parameters, t.rate_nats, t.distortion_se) for t in second
@@ -113,7 +108,7 @@ def test_a_killed_workers_trial_goes_on_under_the_same_number(
     rdsweep: Rdsweep, eventually: Wait
 ) -> None:
     spec = rdsweep.write_spec(epochs=150)
-    process = rdsweep.start("run", str(spec), "--set", "study.trials=4")
+    process = rdsweep.start("run", str(spec), "--no-report", "--set", "study.trials=4")
     eventually(lambda: state_counts(rdsweep).get("complete", 0) >= 1)
     eventually(lambda: any(t.epoch for t in trials_of(rdsweep, where="state = 'running'")))
     finished = trials_of(rdsweep, where="state = 'complete'")
@@ -135,7 +130,15 @@ def test_when_everything_is_killed_the_next_run_goes_on_at_once(
     rdsweep: Rdsweep, eventually: Wait
 ) -> None:
     spec = rdsweep.write_spec(epochs=150)
-    options = ("run", str(spec), "--set", "study.trials=4", "--set", "run.lease_seconds=3600")
+    options = (
+        "run",
+        str(spec),
+        "--no-report",
+        "--set",
+        "study.trials=4",
+        "--set",
+        "run.lease_seconds=3600",
+    )
     process = rdsweep.start(*options)
     eventually(lambda: state_counts(rdsweep).get("complete", 0) >= 1)
     eventually(lambda: state_counts(rdsweep).get("running", 0) >= 1)
@@ -155,14 +158,14 @@ def test_ctrl_c_stops_at_an_epoch_and_the_resumed_metrics_are_those_of_an_uninte
     rdsweep: Rdsweep, eventually: Wait
 ) -> None:
     spec = rdsweep.write_spec(epochs=200)
-    options = ("run", str(spec), "--set", "study.trials=2", "--workers", "1")
+    options = ("run", str(spec), "--no-report", "--set", "study.trials=2", "--workers", "1")
     process = rdsweep.start(*options)
     eventually(lambda: any(t.epoch for t in trials_of_or_none(rdsweep)))
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "go on with" in said
-    left = trials_of(rdsweep, order_by="number")[0]
+    left = trials_of(rdsweep)[0]
     assert left.state == "queued"
     assert left.epoch is not None
     assert 0 < left.epoch < 200
@@ -170,12 +173,12 @@ def test_ctrl_c_stops_at_an_epoch_and_the_resumed_metrics_are_those_of_an_uninte
     whole = f"sqlite:///{rdsweep.folder / 'whole.db'}"
     rdsweep(*options, "--storage", whole)
     for mine, other in zip(
-        trials_of(rdsweep, order_by="number"),
+        trials_of(rdsweep),
         query_trials(open_database(whole), "small", order_by="number"),
         strict=True,
     ):
         assert (mine.rate_nats, mine.distortion_se) == (other.rate_nats, other.distortion_se)
-    assert trials_of(rdsweep, order_by="number")[0].attempt == 2
+    assert trials_of(rdsweep)[0].attempt == 2
 
 
 def trials_of_or_none(rdsweep: Rdsweep) -> list[TrialRecord]:
@@ -209,6 +212,7 @@ def test_a_crash_of_a_trial_is_recorded_as_failed_with_its_traceback(rdsweep: Rd
     rdsweep(
         "run",
         str(spec),
+        "--no-report",
         "--set",
         "space.hidden=[[8], [4000000000]]",
         "--set",
@@ -226,25 +230,23 @@ def test_a_crash_of_a_trial_is_recorded_as_failed_with_its_traceback(rdsweep: Rd
     assert f"trial {failed[0].number} failed" in said
 
 
-def test_queries_in_every_format_name_the_same_trials(rdsweep: Rdsweep) -> None:
-    rdsweep("run", str(rdsweep.write_spec()))
+def test_queries_in_every_format_name_the_same_trials(finished: Rdsweep) -> None:
     options = ("query", "small", "--columns", "number,beta,rate_nats", "--order-by", "number")
-    rows = list(csv.DictReader(io.StringIO(rdsweep(*options, "--format", "csv").stdout)))
-    objects = json.loads(rdsweep(*options, "--format", "json").stdout)
-    lines = [json.loads(x) for x in rdsweep(*options, "--format", "jsonl").stdout.splitlines()]
+    rows = list(csv.DictReader(io.StringIO(finished(*options, "--format", "csv").stdout)))
+    objects = json.loads(finished(*options, "--format", "json").stdout)
+    lines = [json.loads(x) for x in finished(*options, "--format", "jsonl").stdout.splitlines()]
     assert objects == lines
     assert [int(row["number"]) for row in rows] == [x["number"] for x in objects]
     assert [float(row["beta"]) for row in rows] == [x["beta"] for x in objects]
-    states = json.loads(rdsweep("status", "--json").stdout)[0]["states"]
+    states = json.loads(finished("status", "--json").stdout)[0]["states"]
     assert states["complete"] == 8
 
 
-def test_front_lists_only_trials_that_no_other_beats(rdsweep: Rdsweep) -> None:
-    rdsweep("run", str(rdsweep.write_spec()))
+def test_front_lists_only_trials_that_no_other_beats(finished: Rdsweep) -> None:
     listed = {
-        x["number"] for x in json.loads(rdsweep("front", "small", "--format", "json").stdout)
+        x["number"] for x in json.loads(finished("front", "small", "--format", "json").stdout)
     }
-    points = {t.number: (t.rate_nats or 0.0, t.distortion_se or 0.0) for t in trials_of(rdsweep)}
+    points = {t.number: (t.rate_nats or 0.0, t.distortion_se or 0.0) for t in trials_of(finished)}
     beaten = {
         number
         for number, (r, d) in points.items()
@@ -255,7 +257,7 @@ def test_front_lists_only_trials_that_no_other_beats(rdsweep: Rdsweep) -> None:
 
 
 def test_stored_metrics_are_those_that_torch_distributions_gives_for_the_checkpoint(
-    rdsweep: Rdsweep,
+    finished: Rdsweep,
 ) -> None:
     from torch.distributions import Normal, kl_divergence
 
@@ -265,12 +267,11 @@ def test_stored_metrics_are_those_that_torch_distributions_gives_for_the_checkpo
     from vae_models.data_config import DataConfig
     from vae_models.vae import build_vae
 
-    rdsweep("run", str(rdsweep.write_spec()), "--set", "study.trials=2")
     heldout = load_data(DataConfig(name="digits")).heldout_images()
     generator = torch.Generator().manual_seed(5)
-    db = open_database(rdsweep.url)
+    db = open_database(finished.url)
     paths, files = artifacts_of(db, "small", "checkpoint"), get_study(db, "small").artifacts_dir
-    for trial in trials_of(rdsweep):
+    for trial in trials_of(finished):
         config = TrialConfig.from_dict(trial.config)
         model = build_vae(config.model, (1, 8, 8), seed=0)
         path = paths[trial.number].path

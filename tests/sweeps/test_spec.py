@@ -150,13 +150,22 @@ class TestFiles:
 LINES = {
     "unknown section": (
         "[modle]\nfamily = 'mlp'",
-        "modle: a section must be one of [study], [data], [model], [objective], [train], [run], "
-        "[space], but got 'modle'; did you mean 'model'?",
+        (
+            "modle: a section must be one of [study], [data], [model], [objective], [train], [run], "
+            "[space], but got 'modle'; did you mean 'model'?"
+        ),
     ),
     "unknown key": ("[model]\nfamiliy = 'mlp'", "model.familiy: * did you mean 'family'?"),
     "key of another section": (
         "[model]\nepochs = 3",
         "model.epochs: * did you mean to put it under [train]?",
+    ),
+    "several ways at once": (
+        "[space]\nbeta = { choices = [1, 2], low = 1 }",
+        (
+            "space.beta: a table says value, choices, or low and high, but got choices and low; "
+            "keep one of them."
+        ),
     ),
     "key without a section": (
         "[space]\ntrials = 3",
@@ -200,12 +209,14 @@ LINES = {
     ),
     "unknown device": (
         '[run]\ndevice = "gpu"',
-        'run.device: must be "auto", "cpu", * but got "gpu"*',
+        'run.device: must be "auto", "cpu", "mps", "cuda" or "cuda:N", but got "gpu"*',
     ),
     "unknown choice": (
         '[model]\nfamily = "mpl"',
-        "model.family: must be one of 'linear', 'mlp', 'conv', but got \"mpl\" (a string); "
-        "did you mean 'mlp'?",
+        (
+            "model.family: must be one of 'linear', 'mlp', 'conv', but got \"mpl\" (a string); "
+            "did you mean 'mlp'?"
+        ),
     ),
     "unknown choice in a list": (
         '[space]\nreduction = ["sum", "maen"]',
@@ -226,7 +237,10 @@ LINES = {
     ),
     "range in a section": (
         "[train]\nlearning_rate = { low = 1e-4, high = 1e-2 }",
-        "train.learning_rate.low: * what is searched stands under space.learning_rate.",
+        (
+            "train.learning_rate: a section holds fixed values, but got a table; "
+            "write it as space.learning_rate."
+        ),
     ),
     "reversed range": (
         "[space]\nbeta = { low = 10, high = 1 }",
@@ -234,8 +248,10 @@ LINES = {
     ),
     "empty range": (
         "[space]\nbeta = { low = 1, high = 1 }",
-        "space.beta: `low < high` must hold for a range, but got low=1.0, high=1.0; "
-        "write 1.0 to fix it.",
+        (
+            "space.beta: `low < high` must hold for a range, but got low=1.0, high=1.0; "
+            "write 1.0 to fix it."
+        ),
     ),
     "range without an end": (
         "[space]\nbeta = { low = 1 }",
@@ -247,8 +263,10 @@ LINES = {
     ),
     "log range from zero": (
         "[space]\nbeta = { low = 0, high = 1, log = true }",
-        "space.beta: `low > 0` must hold for a log range, but got low=0.0, high=1.0; "
-        "raise low or remove log = true.",
+        (
+            "space.beta: `low > 0` must hold for a log range, but got low=0.0, high=1.0; "
+            "raise low or remove log = true."
+        ),
     ),
     "log with a step": (
         "[space]\nbeta = { low = 1, high = 9, log = true, step = 1 }",
@@ -308,8 +326,10 @@ LINES = {
     ),
     "warm-up without a linear schedule": (
         '[space]\nwarmup = { low = 0.1, high = 0.9 }\nannealing = ["constant", "sigmoid"]',
-        "space.warmup: counts only where annealing is 'linear', but annealing is always "
-        "'constant' or 'sigmoid'; remove it, or let annealing be 'linear'.",
+        (
+            "space.warmup: counts only where annealing is 'linear', but annealing is always "
+            "'constant' or 'sigmoid'; remove it, or let annealing be 'linear'."
+        ),
     ),
     "fixed midpoint without a sigmoid": (
         "[objective]\nmidpoint = 0.5",
@@ -329,13 +349,17 @@ LINES = {
     ),
     "variance without a Gaussian": (
         '[model]\nlikelihood = "bernoulli"\nsigma2 = 0.5',
-        "model.sigma2: counts only where likelihood is 'gaussian' or 'gaussian_learned', but "
-        "likelihood is always 'bernoulli'*",
+        (
+            "model.sigma2: counts only where likelihood is 'gaussian' or 'gaussian_learned', but "
+            "likelihood is always 'bernoulli'*"
+        ),
     ),
     "fixed and searched": (
         "[train]\nepochs = 5\n[space]\nepochs = [1, 2]",
-        "space.epochs: a field must be fixed in [train] or searched in [space], but got both; "
-        "remove one of train.epochs and space.epochs.",
+        (
+            "space.epochs: a field must be fixed in [train] or searched in [space], but got both; "
+            "remove one of train.epochs and space.epochs."
+        ),
     ),
 }
 
@@ -381,6 +405,8 @@ STUDY_LINES = {
         "model.likelihood: Bernoulli needs pixels between 0 and 1",
     ),
     "misspelt data set": (["data.name=digitss"], "Did you mean 'digits'?"),
+    "bad share of data": (["data.heldout_fraction=2"], "data.heldout_fraction: `0 < heldout_"),
+    "key of other data": (["data.image_size=8"], "data.image_size: `image_size` must be left out"),
 }
 
 

@@ -193,6 +193,14 @@ def test_one_missing_file_is_named_alone(tmp_path: Path) -> None:
         _load("mnist", tmp_path)
 
 
+def test_a_relative_root_is_also_shown_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=rf"under root 'data' \('{tmp_path}/data'\), but there"):
+        _load("mnist", Path("data"))
+
+
 def test_what_torchvision_cannot_download_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no fer2013\. torchvision cannot download them"):
         _load("fer2013", tmp_path, download=True)
@@ -237,7 +245,7 @@ def test_corrupt_cifar_is_told_from_missing_cifar(
 ) -> None:
     _write_cifar10(tmp_path, monkeypatch)
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(b"x")
-    with pytest.raises(DataError, match="'cifar10' .* must be intact"):
+    with pytest.raises(DataError, match=r"'cifar10' .* must be intact"):
         _load("cifar10", tmp_path)
 
 

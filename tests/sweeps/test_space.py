@@ -1,0 +1,226 @@
+"""The search space: what is suggested, what it means, and how many points there are."""
+
+import itertools
+import math
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeps.errors import SpaceError
+from sweeps.fields import FIELDS
+from sweeps.settings import Choice, Range, Setting
+from sweeps.space import Space, fingerprint
+from toy_sweeps import PIXELS, TREE, spec_of
+from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
+
+
+def space_of(space: dict[str, Any], **sections: dict[str, Any]) -> Space:
+    spec = spec_of({})
+    document = spec.to_dict() | {"space": space}
+    for section, values in sections.items():
+        document[section] = document[section] | values
+    return Space(type(spec).from_dict(_without(document, space)), PIXELS)
+
+
+def _without(document: dict[str, Any], searched: dict[str, Any]) -> dict[str, Any]:
+    for section in ("model", "objective", "train"):
+        document[section] = {n: v for n, v in document[section].items() if n not in searched}
+    return document
+
+
+def suggested(space: Space, **parameters: Any) -> TrialConfig:
+    return space.suggest(optuna.trial.FixedTrial(parameters)).config
+
+
+def test_every_field_of_a_trial_can_be_said_in_a_spec() -> None:
+    config = TrialConfig().to_dict()
+    names = [name for section in ("model", "objective", "train") for name in config[section]]
+    assert list(FIELDS) == names
+
+
+def test_conditions_stand_before_what_depends_on_them() -> None:
+    order = list(FIELDS)
+    for name, field in FIELDS.items():
+        if field.condition is not None:
+            assert order.index(field.condition.field) < order.index(name)
+
+
+def test_a_suggestion_is_the_trial_that_it_names() -> None:
+    space = space_of({"beta": [0.5, 2], "hidden": [[32], [64, 32]], "epochs": [1, 2]})
+    suggestion = space.suggest(
+        optuna.trial.FixedTrial({"beta": 2.0, "hidden": "[64, 32]", "epochs": 1})
+    )
+    assert suggestion.parameters == {"beta": 2.0, "hidden": [64, 32], "epochs": 1}
+    assert suggestion.config == TrialConfig(
+        model=ModelConfig(hidden=(64, 32)),
+        objective=ObjectiveConfig(beta=2.0),
+        train=TrainConfig(epochs=1),
+    )
+
+
+class TestUnits:
+    """N = 64 pixels, M = 8 latents; the factors are those of theory.md, section 3."""
+
+    @pytest.mark.parametrize(
+        ("reduction", "factor"),
+        [
+            ("sum", 1),
+            ("mean", 64 / 8),
+            ("pixel_mean", 64),
+            ("latent_mean", 1 / 8),
+            ("batch_sum", 1),
+        ],
+    )
+    def test_a_raw_weight_becomes_the_canonical_beta_of_its_reduction(
+        self, reduction: str, factor: float
+    ) -> None:
+        space = space_of(
+            {"beta": {"low": 0.1, "high": 1, "unit": "raw"}, "reduction": ["sum", reduction][-1:]},
+            model={"latent_dim": 8},
+        )
+        config = suggested(space, raw_weight=0.5, reduction=reduction)
+        assert config.objective.beta == pytest.approx(0.5 * factor)
+        trial = space.new_trial(
+            0, space.suggest(optuna.trial.FixedTrial({"raw_weight": 0.5, "reduction": reduction}))
+        )
+        assert trial.raw_weight == pytest.approx(0.5)
+        assert trial.parameters == {"raw_weight": 0.5, "reduction": reduction}
+
+    def test_a_normalised_beta_becomes_canonical_with_the_latents_of_the_trial(self) -> None:
+        space = space_of(
+            {"beta": [0.5], "latent_dim": [4, 8]}
+            | {"beta": {"choices": [0.5, 1.0], "unit": "beta_norm"}}
+        )
+        for latents in (4, 8):
+            config = suggested(space, beta_norm=0.5, latent_dim=latents)
+            assert config.objective.beta == pytest.approx(0.5 * 64 / latents)
+
+    def test_the_level_is_beta_times_a_fixed_variance_and_else_unknown(self) -> None:
+        likelihoods = ["gaussian", "gaussian_learned", "bernoulli"]
+        space = space_of({"likelihood": likelihoods, "sigma2": [0.25]}, objective={"beta": 2.0})
+        rows = [
+            space.new_trial(
+                0, space.suggest(optuna.trial.FixedTrial({"likelihood": name, "sigma2": 0.25}))
+            )
+            for name in likelihoods
+        ]
+        assert [row.level for row in rows] == [0.5, None, None]
+        assert [row.sigma2 for row in rows] == [0.25, 0.25, None]
+
+
+class TestTree:
+    def test_its_size_is_the_number_of_its_points(self) -> None:
+        space = space_of(
+            {
+                "annealing": ["constant", "linear", "cyclical"],
+                "warmup": [0.1, 0.5, 0.9],
+                "cycles": [2, 4],
+                "family": ["linear", "mlp"],
+                "hidden": [[32], [64, 32]],
+                "latent_dim": {"low": 2, "high": 4},
+            }
+        )
+        expected = (1 + 2) * (1 + 3 + 2) * 3
+        points = space.points()
+        assert space.size == expected == len(points)
+        assert len({fingerprint(point) for point in points}) == expected
+        assert space.is_discrete
+        assert space.is_conditional
+
+    def test_its_points_are_those_that_it_suggests(self) -> None:
+        space = space_of(
+            {"annealing": ["constant", "linear"], "warmup": [0.1, 0.5], "hidden": [[8], [4]]}
+        )
+        for point in space.points():
+            suggestion = space.suggest(optuna.trial.FixedTrial(dict(space.encode(point))))
+            assert suggestion.parameters == point
+
+    def test_a_range_of_numbers_makes_it_infinite(self) -> None:
+        space = space_of(dict(TREE))
+        assert space.size is None
+        assert not space.is_discrete
+        with pytest.raises(SpaceError, match="got infinitely many; give its ranges steps"):
+            space.points()
+
+    def test_points_make_a_grid_of_it_without_making_it_discrete(self) -> None:
+        space = space_of({"beta": {"low": 0.01, "high": 100, "log": True, "points": 5}})
+        assert [p["beta"] for p in space.grid()] == pytest.approx([0.01, 0.1, 1, 10, 100])
+        assert space.grid_size == 5
+        assert space.size is None
+
+    def test_too_large_a_space_is_not_listed(self) -> None:
+        space = space_of({"epochs": {"low": 1, "high": 200_000}})
+        with pytest.raises(SpaceError, match="at most 100,000 to be listed, but got 200,000"):
+            space.points()
+
+    def test_a_choice_that_always_meets_a_condition_makes_no_tree(self) -> None:
+        assert not space_of(
+            {"warmup": [0.1, 0.5]}, objective={"annealing": "linear"}
+        ).is_conditional
+
+
+def ranges() -> st.SearchStrategy[Range]:
+    def build(low: int, width: int, log: bool, whole: bool, step: int | None) -> Range:
+        step = None if log or step is None or step > width else step
+        scale = 1 if whole else 0.25
+        return (
+            Range(
+                low=low * scale,
+                high=(low + width) * scale,
+                log=log,
+                step=None if step is None else step * scale,
+                whole=whole,
+            )
+            if not whole
+            else Range(low=low, high=low + width, log=log, step=step, whole=True)
+        )
+
+    return st.builds(
+        build,
+        st.integers(1, 50),
+        st.integers(1, 100),
+        st.booleans(),
+        st.booleans(),
+        st.none() | st.integers(1, 7),
+    )
+
+
+def space_of_range(setting: Range) -> Space:
+    name = "epochs" if setting.whole else "beta"
+    return space_of({name: setting.to_plain()})
+
+
+@given(ranges(), st.floats(0, 1, exclude_max=True))
+def test_a_share_of_a_range_is_a_number_of_it(setting: Range, share: float) -> None:
+    value = setting.at(share)
+    assert setting.low <= float(str(value)) <= setting.high
+    (distribution,) = space_of_range(setting).distributions().values()
+    assert distribution._contains(distribution.to_internal_repr(value))
+    points = setting.points()
+    if points is not None:
+        assert fingerprint({"x": value}) in {fingerprint({"x": point}) for point in points}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Choice(choices=("a", "b", "c")),
+        Range(low=1, high=9, step=2, whole=True),
+        Range(low=0.0, high=1.0, step=0.1),
+        Range(low=2, high=6, whole=True),
+    ],
+)
+def test_equal_shares_fall_on_every_point_equally_often(setting: Setting) -> None:
+    points = setting.points() or ()
+    shares = [(index + 0.5) / (100 * len(points)) for index in range(100 * len(points))]
+    landed = [setting.at(share) for share in shares]
+    assert [len(list(group)) for _, group in itertools.groupby(landed)] == [100] * len(points)
+
+
+def test_shares_of_a_log_range_are_even_in_the_logarithm() -> None:
+    setting = Range(low=0.01, high=100.0, log=True)
+    logs = [math.log10(float(str(setting.at(share)))) for share in (0.0, 0.25, 0.5, 0.75)]
+    assert logs == pytest.approx([-2, -1, 0, 1])

@@ -1,0 +1,70 @@
+"""Training on a CUDA device: the same numbers up to rounding, and checkpoints that travel."""
+
+import pytest
+import torch
+
+from vae_models.config import ModelConfig, TrainConfig, TrialConfig
+from vae_models.data import DataSet, load_data
+from vae_models.data_config import DataConfig
+from vae_models.evaluation import evaluate
+from vae_models.trainer import Diverged, Trainer
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.fixture(scope="module")
+def digits() -> DataSet:
+    return load_data(DataConfig(name="digits", binarisation="dynamic"))
+
+
+def _config(family: str, learning_rate: float = 3e-3) -> TrialConfig:
+    return TrialConfig(
+        model=ModelConfig(family=family, hidden=(64,), latent_dim=6, likelihood="bernoulli"),
+        train=TrainConfig(epochs=10, batch_size=64, learning_rate=learning_rate),
+    )
+
+
+@pytest.mark.parametrize("family", ["linear", "mlp", "conv"])
+def test_a_model_trained_on_the_gpu_evaluates_alike_on_both_devices(
+    digits: DataSet, family: str
+) -> None:
+    trainer = Trainer([_config(family)], digits, device="cuda")
+    assert not any(isinstance(result, Diverged) for result in trainer)
+    model = trainer.model(0)
+    there = evaluate(model, digits)
+    here = evaluate(model.cpu(), digits)
+    assert there.rate_nats == pytest.approx(here.rate_nats, rel=1e-4)
+    assert there.distortion_nll_nats == pytest.approx(here.distortion_nll_nats, rel=1e-4)
+    assert there.distortion_se == pytest.approx(here.distortion_se, rel=1e-4)
+
+
+def test_a_training_moves_between_devices_in_its_middle(digits: DataSet) -> None:
+    config = _config("mlp")
+    whole = Trainer([config], digits)
+    list(whole)
+    expected = evaluate(whole.model(0), digits)
+    first = Trainer([config], digits)
+    iterator = iter(first)
+    for _ in range(5):
+        next(iterator)
+    second = Trainer([config], digits, device="cuda", checkpoints=[first.checkpoint(0)])
+    assert [result.epoch for result in second] == [6, 7, 8, 9, 10]
+    moved = evaluate(second.model(0), digits)
+    assert moved.elbo_nats == pytest.approx(expected.elbo_nats, rel=0.03)
+
+
+def test_divergence_is_found_on_the_gpu_and_spares_the_neighbour(digits: DataSet) -> None:
+    results = list(Trainer([_config("mlp", 1e15), _config("mlp")], digits, device="cuda"))
+    assert [isinstance(result, Diverged) for result in results if result.slot == 0] == [True]
+    assert [result.epoch for result in results if result.slot == 1] == list(range(1, 11))
+
+
+def test_training_on_the_gpu_leaves_the_global_random_state_alone(digits: DataSet) -> None:
+    torch.cuda.manual_seed(7)
+    expected = torch.rand(4, device="cuda")
+    torch.cuda.manual_seed(7)
+    next(iter(Trainer([_config("mlp")], digits, device="cuda")))
+    assert torch.equal(torch.rand(4, device="cuda"), expected)
