@@ -14,6 +14,7 @@ from studies.records import StudyRecord
 from studies.tables import StudyRow
 
 _COLUMNS = [getattr(StudyRow, field.name) for field in fields(StudyRecord)]
+_CHANGING = ("spec", "spec_hash", "sampler", "trials_wanted")
 
 
 def create_study(database: Database, study: StudyRecord) -> StudyRecord:
@@ -50,17 +51,16 @@ def list_studies(database: Database) -> list[StudyRecord]:
         return [_study(row) for row in connection.execute(select(*_COLUMNS).order_by(StudyRow.id))]
 
 
-def set_trials_wanted(database: Database, name: str, trials: int) -> None:
-    """Sets the number of trials at which the study is done.
+def update_study(database: Database, study: StudyRecord) -> None:
+    """Stores what may change while a study goes on: its spec, sampler and wanted number of trials.
 
     Raises:
         StudyNotFound: If there is no study of that name.
     """
+    changed = {name: getattr(study, name) for name in _CHANGING}
     with database.write() as connection:
-        study_id = study_id_of(connection, name)
-        connection.execute(
-            update(StudyRow).where(StudyRow.id == study_id).values(trials_wanted=trials)
-        )
+        study_id = study_id_of(connection, study.name)
+        connection.execute(update(StudyRow).where(StudyRow.id == study_id).values(changed))
 
 
 def study_id_of(connection: Connection, name: str) -> int:

@@ -1,6 +1,7 @@
 """The command line. torch, Optuna and matplotlib are imported by the commands that need them."""
 
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -49,6 +50,7 @@ RowFormat = Annotated[Format, typer.Option("--format", help="How to write the ro
 
 def main() -> None:
     """Runs the command line; a user's mistake ends in one line on stderr and exit status 2."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except KeyboardInterrupt:
@@ -60,6 +62,10 @@ def main() -> None:
         if _is_ours(error):
             _fail(str(error))
         raise
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    sys.stderr.write(f"rdsweep: note: {message}\n")
 
 
 def _is_ours(error: Exception) -> bool:
@@ -155,8 +161,14 @@ def _say_how_it_ended(outcome: "Outcome", spec: Path) -> None:
 def _write_report(url: str, study: str, out: Path | None) -> Path:
     from reports.report import write_report
     from studies.database import open_database
+    from sweeps.errors import SweepError
 
-    return write_report(open_database(url), study, out or Path(f"{study}-report"))
+    place = out or Path(f"{study}-report")
+    try:
+        return write_report(open_database(url), study, place)
+    except OSError as error:
+        message = f"The report's directory {str(place)!r} must be writable, but: {error.strerror}."
+        raise SweepError(message) from error
 
 
 @app.command()

@@ -10,10 +10,10 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
-from studies.database import Database
-from studies.queries import epochs_of, query_trials
 
+from studies.database import Database
 from studies.fronts import study_front
+from studies.queries import epochs_of, query_trials
 from studies.records import EpochRecord, StudyRecord, TrialRecord
 
 FINISHED = ("complete", "diverged", "failed")

@@ -5,17 +5,16 @@ import time
 from collections.abc import Sequence
 
 from studies.database import Database, open_database, prepare_schema
-from studies.study_records import create_study, get_study, set_trials_wanted
-from vae_models.data import DataSet, load_data
-
 from studies.errors import StudyNotFound
 from studies.rate_distortion import shannon_rate
 from studies.records import StudyRecord
+from studies.study_records import create_study, get_study, update_study
 from sweeps.errors import SweepError
 from sweeps.optuna_store import create_optuna_study
 from sweeps.spec import Spec, changes
 from sweeps.storage import artifacts_directory
 from sweeps.versions import code_version, package_versions
+from vae_models.data import DataSet, load_data
 
 REFERENCE_SHARE = 0.05
 """The share of the data's variance that is left at the hypervolume's reference rate."""
@@ -44,8 +43,7 @@ def prepare_study(spec: Spec, url: str) -> tuple[Database, StudyRecord]:
         create_study(db, record)
         return db, get_study(db, spec.study.name)
     _refuse_mixing(existing, record)
-    if spec.study.trials != existing.trials_wanted:
-        set_trials_wanted(db, spec.study.name, spec.study.trials)
+    update_study(db, record)
     return db, get_study(db, spec.study.name)
 
 
@@ -92,6 +90,7 @@ def describe_data(data: DataSet) -> dict[str, object]:
         "peak": data.peak,
         "checksum": data.checksum,
         "mean_se": data.mean_se,
+        "skipped": list(data.skipped),
     }
 
 

@@ -177,6 +177,10 @@ class _Worker:
         except KeyboardInterrupt:
             release_trial(self.db, lease, "stopped at once")
             raise
+        except OSError as error:
+            release_trial(self.db, lease, f"could not write: {error}")
+            message = f"The files of a trial must be writable, but: {error}; run again later."
+            raise SweepError(message) from error
         except StudiesError:
             raise  # the database is gone, the trial is not: whoever comes next goes on with it
         except Exception:  # noqa: BLE001 - whatever went wrong belongs into the trial's record

@@ -1,0 +1,1 @@
+"""Networks, likelihoods, objective, schedules, the trainer, evaluation and data sets, in torch."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, final
 
@@ -66,8 +66,11 @@ class DataSet:
         return channels * height * width
 
     def to(self, device: torch.device | str) -> "DataSet":
-        """The same data on another device."""
-        return replace(self, train=self.train.to(device), heldout=self.heldout.to(device))
+        """The same data on another device; what was computed of it comes along."""
+        moved = replace(self, train=self.train.to(device), heldout=self.heldout.to(device))
+        computed = self.__dict__.keys() - {field.name for field in fields(self)}
+        moved.__dict__.update({name: self.__dict__[name] for name in computed})
+        return moved
 
     def batch(
         self, indices: Int[Tensor, " batch"], generator: torch.Generator | None = None

@@ -45,3 +45,7 @@ class CheckpointError(VaeModelsError):
 
 class NonFiniteError(VaeModelsError):
     """A model whose held-out rate or distortion is NaN or infinite: it diverged unnoticed."""
+
+
+class VaeModelsWarning(UserWarning):
+    """Something that the user should know of, and that stops nothing."""

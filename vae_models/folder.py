@@ -12,20 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from vae_models.data_config import DataConfig
-from vae_models.errors import DataError
+from vae_models.errors import DataError, VaeModelsWarning
 from vae_models.splits import Splits, split_images
 
-__all__ = ["EXTENSIONS", "VaeModelsWarning", "fit_image", "load"]
+__all__ = ["EXTENSIONS", "fit_image", "load"]
 
 EXTENSIONS = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 _NAMED = 5  # unreadable files that a warning names; the data set keeps them all
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
-
-class VaeModelsWarning(UserWarning):
-    """Something that the user should know of, and that stops nothing."""
 
 
 def load(config: DataConfig) -> Splits:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from studies.database import Database
 from studies.errors import RecordError, StudyExists, StudyNotFound
-from studies.study_records import create_study, get_study, list_studies, set_trials_wanted
+from studies.study_records import create_study, get_study, list_studies, update_study
 from study_examples import STUDY
 
 
@@ -36,12 +37,13 @@ def test_studies_are_listed_in_the_order_of_their_making(database: Database) -> 
     assert [study.name for study in list_studies(database)] == names
 
 
-def test_the_number_of_wanted_trials_can_grow(database: Database) -> None:
-    create_study(database, STUDY)
-    set_trials_wanted(database, STUDY.name, 500)
-    assert get_study(database, STUDY.name).trials_wanted == 500
+def test_spec_sampler_and_wanted_trials_may_change_and_nothing_else(database: Database) -> None:
+    before = create_study(database, STUDY)
+    allowed: dict[str, Any] = {"spec": {"study": {}}, "spec_hash": "f", "sampler": "gp", "trials_wanted": 500}
+    update_study(database, replace(STUDY, artifacts_dir="elsewhere", spectrum=(1.0,), **allowed))
+    assert get_study(database, STUDY.name) == replace(before, **allowed)
     with pytest.raises(StudyNotFound, match="got 'none'"):
-        set_trials_wanted(database, "none", 500)
+        update_study(database, replace(STUDY, name="none"))
 
 
 def test_a_missing_study_is_answered_with_what_there_is(database: Database) -> None:

@@ -70,7 +70,7 @@ def test_the_example_of_the_design_loads(path: Path) -> None:
 def test_the_default_spec_names_every_key_and_loads() -> None:
     file = Path(sys.modules["sweeps.spec"].__file__ or "").with_name("default_spec.toml")
     spec = load_spec(file)
-    assert spec.study.name == "my-sweep"
+    assert spec.study.name == "sweep"
     text = file.read_text(encoding="utf-8")
     for key in ("max_attempts", "lease_seconds", "spectrum", "steepness", "lr_schedule"):
         assert f"{key} = " in text

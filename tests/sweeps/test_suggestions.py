@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from studies.queue import acquire_sampler, counts, release_sampler
-from studies.study_records import set_trials_wanted
+from studies.study_records import get_study, update_study
 from sweeps.errors import SuggestionError
 from sweeps.optuna_store import load_optuna_study
 from sweeps.space import fingerprint
@@ -138,14 +139,14 @@ def test_the_study_never_gets_more_trials_than_it_wants(tmp_path: Path) -> None:
     assert desk.refill(3) == Refill(queued=3)
     assert desk.refill(3) == Refill(queued=2)
     assert desk.refill(3) == Refill(queued=0)
-    set_trials_wanted(sweep.db, "toy", 6)
+    update_study(sweep.db, replace(get_study(sweep.db, "toy"), trials_wanted=6))
     assert desk.refill(3) == Refill(queued=1)
 
 
 def test_a_continued_study_never_repeats_a_point(tmp_path: Path) -> None:
     sweep = ToySweep.create(tmp_path, {"beta": BETA}, sampler="tpe", trials=15)
     sweep.drive(trade_off)
-    set_trials_wanted(sweep.db, "toy", 30)
+    update_study(sweep.db, replace(get_study(sweep.db, "toy"), trials_wanted=30))
     sweep.drive(trade_off)
     assert len({trial.parameters["beta"] for trial in sweep.trials()}) == 30
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from vae_models.data import DataConfig, DataSet, load_data
-from vae_models.errors import DataError
-from vae_models.folder import VaeModelsWarning, fit_image
+from vae_models.errors import DataError, VaeModelsWarning
+from vae_models.folder import fit_image
 
 FORMATS = ("png", "jpg", "JPEG", "bmp", "gif", "webp", "tiff")
 
