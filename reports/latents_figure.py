@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from reports import style
 from reports.beta_scale import log_ticks
 from reports.dossier import Dossier
-from reports.numbers_text import short, tick, trimmed
+from reports.numbers_text import rate_text, tick, trimmed
 from studies.records import TrialRecord
 
 _MOST_TRIALS: Final = 10
@@ -173,7 +173,7 @@ def _set_axes(axes: Axes, latents: LatentMap) -> None:
     axes.set_xticks(places, names, fontsize=7)
     _head(axes, "trial\nβ", -0.012, "top")
     top = axes.secondary_xaxis("top")
-    top.set_xticks(places, [short(use.rate_nats) for use in latents.uses], fontsize=7)
+    top.set_xticks(places, [rate_text(use.rate_nats) for use in latents.uses], fontsize=7)
     top.tick_params(length=0)
     _head(axes, "R (nats)", 1.015, "bottom")
 

@@ -30,6 +30,11 @@ def trimmed(value: float | None, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
 
 
+def rate_text(rate_nats: float | None) -> str:
+    """Returns a rate for a narrow label: as `short` does, but ``<0.01`` for next to nothing."""
+    return "<0.01" if rate_nats is not None and 0 <= rate_nats < 0.01 else short(rate_nats)
+
+
 def tick(value: float) -> str:
     """Returns an axis or colour-bar tick, as a plain number where that is short."""
     text = f"{value:g}" if 1e-4 <= abs(value) < 1e6 or value == 0 else f"{value:.0e}"

@@ -165,9 +165,9 @@ def _row(
 
 
 def _label(row: ReconstructionRow) -> str:
+    rate = "< 0.01" if row.rate_nats < 0.01 else f"= {short(row.rate_nats)}"
     return (
-        f"trial {row.number}, β = {trimmed(row.beta)}\n"
-        f"R = {short(row.rate_nats)} nats, D = {short(row.distortion)}"
+        f"trial {row.number}, β = {trimmed(row.beta)}\nR {rate} nats, D = {short(row.distortion)}"
     )
 
 

@@ -53,7 +53,9 @@ class Database:
 
     @property
     def where(self) -> str:
-        """The URL without its password, for messages."""
+        """The SQLite file, or else the URL without its password, for messages."""
+        if self.file is not None:
+            return str(self.file)
         return self.engine.url.render_as_string(hide_password=True)
 
     @contextmanager
