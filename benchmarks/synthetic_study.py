@@ -118,8 +118,7 @@ def _finish(db: Database, rng: np.random.Generator, rate: float) -> None:
             LatentRecord(latent=j, kl_nats=float(kl), mean_variance=float(kl), active=kl > 0.05)
             for j, kl in enumerate(kls)
         ],
-        [_pictures(rng)],
-        1.0,
+        [_pictures(rng, "reconstructions", (2, 10)), _pictures(rng, "samples", (10,))],
     )
 
 
@@ -132,16 +131,19 @@ def _epoch(epoch: int, rate: float, error: float) -> EpochRecord:
         distortion_nll_nats=float(error / 2 + 720),
         objective=float(rate + error),
         annealing_weight=1.0,
+        nll_weight=1.0,
+        rate_weight=1.0,
         seconds=0.05,
     )
 
 
-def _pictures(rng: np.random.Generator) -> ArtifactRecord:
+def _pictures(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> ArtifactRecord:
     buffer = io.BytesIO()
-    np.save(buffer, rng.integers(0, 255, (2, 10, 1, 28, 28), dtype=np.uint8), allow_pickle=False)
+    pixels = rng.integers(0, 255, (*shape, 1, 28, 28), dtype=np.uint8)
+    np.save(buffer, pixels, allow_pickle=False)
     content = buffer.getvalue()
     return ArtifactRecord(
-        kind="reconstructions",
+        kind=kind,
         media_type="application/x-npy",
         content=content,
         path=None,

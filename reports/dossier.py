@@ -30,7 +30,7 @@ SHOWN: Final = 8
 class Dossier:
     """A study with its trials in order of number, and what the database holds of them.
 
-    Epochs, latents and reconstructions are keyed by trial number and may lack trials.
+    Epochs, latents, reconstructions and samples are keyed by trial number and may lack trials.
     """
 
     study: StudyRecord
@@ -38,6 +38,7 @@ class Dossier:
     epochs: Mapping[int, Sequence[EpochRecord]]
     latents: Mapping[int, Sequence[LatentRecord]]
     reconstructions: Mapping[int, ArtifactRecord]
+    samples: Mapping[int, ArtifactRecord]
 
     @property
     def measure(self) -> DistortionMeasure:
@@ -105,24 +106,23 @@ def spread(trials: Sequence[TrialRecord], most: int) -> tuple[TrialRecord, ...]:
 
 
 def gather_dossier(database: Database, study_name: str) -> Dossier:
-    """Returns what a report shows of a study, read in five statements however large it is.
+    """Returns what a report shows of a study, read in as many statements however large it is.
 
     Raises:
         StudyNotFound: There is no study of that name.
     """
     study = get_study(database, study_name)
     trials = tuple(query_trials(database, study_name, order_by="number"))
-    bare = Dossier(study=study, trials=trials, epochs={}, latents={}, reconstructions={})
+    bare = Dossier(
+        study=study, trials=trials, epochs={}, latents={}, reconstructions={}, samples={}
+    )
     front = {trial.number for trial in bare.front()}
     drawn = front | {trial.number for trial in bare.collapsed()}
+    pictured = {trial.number for trial in bare.shown_front()}
     return replace(
         bare,
         epochs=epochs_of(database, study_name, drawn),
         latents=latents_of(database, study_name, front),
-        reconstructions=artifacts_of(
-            database,
-            study_name,
-            "reconstructions",
-            {trial.number for trial in bare.shown_front()},
-        ),
+        reconstructions=artifacts_of(database, study_name, "reconstructions", pictured),
+        samples=artifacts_of(database, study_name, "samples", pictured),
     )

@@ -12,6 +12,7 @@ from reports.distortion import DistortionMeasure
 from reports.dossier import Dossier
 from reports.numbers_text import short
 from studies.rate_distortion import shannon_distortion
+from studies.records import StudyRecord
 
 _CURVE_POINTS: Final = 241
 _LABEL_ROOM: Final = 0.09
@@ -38,7 +39,8 @@ class FrontPlane:
     """All that the front figure shows.
 
     `bound` is the Shannon curve as (rate, distortion) pairs, empty where D is no squared error;
-    `elbo_levels` are values of D + R in nats, empty where D is no NLL.
+    `elbo_levels` are values of D + R in nats, empty where D is no NLL. `gaussian_source` says that
+    the bound is that of the source itself, below which nothing lies, and not of a sample.
     """
 
     measure: DistortionMeasure
@@ -67,7 +69,8 @@ def front_plane(dossier: Dossier) -> FrontPlane:
     """Returns the front figure's record for a study, also for one without complete trials."""
     points = tuple(_points(dossier))
     rates = _rate_limits(points, dossier)
-    bound = _bound(dossier, rates.high)
+    source = _source_spectrum(dossier.study)
+    bound = _bound(source or dossier.study.spectrum, dossier.measure, rates.high)
     distortions = _distortion_limits(points, bound, dossier.measure)
     return FrontPlane(
         measure=dossier.measure,
@@ -76,7 +79,7 @@ def front_plane(dossier: Dossier) -> FrontPlane:
         distortions=distortions,
         bound=bound,
         elbo_levels=_elbo_levels(points, rates, distortions, dossier.measure),
-        gaussian_source=dossier.study.data.get("name") == "gaussian",
+        gaussian_source=source is not None,
     )
 
 
@@ -164,9 +167,21 @@ def _distortion_limits(
     return limits_of(distortions, may_be_log=squared, from_zero=squared)
 
 
-def _bound(dossier: Dossier, highest_rate: float) -> tuple[tuple[float, float], ...]:
-    spectrum = np.asarray(dossier.study.spectrum, dtype=np.float64)
-    if dossier.measure.kind != "se" or not spectrum.any():
+def _source_spectrum(study: StudyRecord) -> tuple[float, ...] | None:
+    """Returns the eigenvalues that Gaussian data were drawn with, None for all other data.
+
+    Those of the training split differ by chance: a point may lie below their curve.
+    """
+    if study.data.get("name") != "gaussian":
+        return None
+    spectrum = study.spec.get("data", {}).get("spectrum")
+    return tuple(map(float, spectrum)) if spectrum else None
+
+
+def _bound(
+    spectrum: Sequence[float], measure: DistortionMeasure, highest_rate: float
+) -> tuple[tuple[float, float], ...]:
+    if measure.kind != "se" or not any(spectrum):
         return ()
     rates = np.linspace(0.0, highest_rate, _CURVE_POINTS)
     return tuple(zip(rates.tolist(), shannon_distortion(spectrum, rates).tolist(), strict=True))

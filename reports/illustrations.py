@@ -1,6 +1,6 @@
 """The figures of a report in their order, each with its words, drawn one at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -12,6 +12,7 @@ from reports import (
     hypervolume_figure,
     latents_figure,
     reconstructions_figure,
+    samples_figure,
     training_figure,
 )
 from reports.beta_scale import beta_scale_of
@@ -23,6 +24,7 @@ _TITLES: Final = {
     "training": "Training of the front trials",
     "latents": "Use of the latents",
     "reconstructions": "Reconstructions along the front",
+    "samples": "Samples from the prior along the front",
 }
 
 
@@ -48,6 +50,7 @@ def illustrations(dossier: Dossier) -> Iterator[Illustration]:
     yield _training(dossier)
     yield _latents(dossier)
     yield _reconstructions(dossier)
+    yield _samples(dossier)
 
 
 def _front(dossier: Dossier) -> Illustration:
@@ -114,14 +117,33 @@ def _latents(dossier: Dossier) -> Illustration:
 def _reconstructions(dossier: Dossier) -> Illustration:
     pictures = reconstructions_figure.reconstructions(dossier)
     if not pictures.rows:
-        caption = "No front trial has stored pictures"
-        caption += ": the data are no images, or no trial is complete yet."
-        if pictures.unreadable:
-            caption = "The stored pictures of the front trials cannot be read."
+        caption = _why_no_pictures(pictures.unreadable)
         return Illustration(name="reconstructions", figure=None, caption=caption)
     return Illustration(
         name="reconstructions",
         figure=reconstructions_figure.draw_reconstructions(pictures),
         caption=reconstructions_figure.caption_of(pictures),
         alt=reconstructions_figure.alt_of(pictures),
+    )
+
+
+def _samples(dossier: Dossier) -> Illustration:
+    pictures = samples_figure.samples(dossier)
+    if not pictures.rows:
+        caption = _why_no_pictures(pictures.unreadable)
+        return Illustration(name="samples", figure=None, caption=caption)
+    return Illustration(
+        name="samples",
+        figure=samples_figure.draw_samples(pictures),
+        caption=samples_figure.caption_of(pictures),
+        alt=samples_figure.alt_of(pictures),
+    )
+
+
+def _why_no_pictures(unreadable: Sequence[int]) -> str:
+    if unreadable:
+        return "The stored pictures of the front trials cannot be read."
+    return (
+        "No front trial has stored pictures of this kind: the data are no images, or no trial is "
+        "complete yet."
     )

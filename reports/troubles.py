@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from reports.dossier import Dossier
-from reports.numbers_text import short
+from reports.numbers_text import short, trimmed
 from studies.rate_distortion import collapse_level
 from studies.records import TrialRecord
 
@@ -53,19 +53,24 @@ def _from_error(trial: TrialRecord, state: str) -> Trouble:
 def _why_collapsed(trial: TrialRecord, largest_eigenvalue: float | None) -> str:
     """Returns a sentence; where σ² is fixed, the linear theory tells whose fault it was.
 
-    A linear VAE has collapsed at t = βσ² ≥ λ₁, the largest eigenvalue of the data's covariance
-    (Lucas et al. 2019, "Don't blame the ELBO!", https://arxiv.org/abs/1911.02469).
+    The first unit of a linear VAE has Cov_x(E_q[u|x]) = 1 − t/λ₁ at t = βσ², with λ₁ the largest
+    eigenvalue of the data's covariance (Lucas et al. 2019, "Don't blame the ELBO!",
+    https://arxiv.org/abs/1911.02469); it counts as dead where that is at most the threshold.
     """
     text = f"None of {trial.latent_dim} latents is active; R = {short(trial.rate_nats)} nats."
     if trial.level is None or largest_eigenvalue is None:
         return text
-    t, limit = short(trial.level), short(largest_eigenvalue)
-    if trial.level >= largest_eigenvalue:
+    share = 1 - (trial.active_threshold or 0.0)
+    limit = share * largest_eigenvalue
+    t = f"t = βσ² = {short(trial.level, 4)}"
+    factor = "" if share == 1 else f"{trimmed(share)} "
+    bound = f"{factor}λ₁ = {short(limit, 4)} (λ₁ is the largest variance in the data)"
+    if trial.level >= limit:
         return (
-            f"{text} To be expected: t = βσ² = {t} is at or above λ₁ = {limit}, the largest "
-            "variance in the data, where a linear VAE collapses as well. Lower β or σ²."
+            f"{text} To be expected: {t} is at or above {bound}, where a linear VAE counts as "
+            "collapsed as well. Lower β or σ²."
         )
     return (
-        f"{text} Not the objective's doing: t = βσ² = {t} is below λ₁ = {limit}, where a linear "
-        "VAE is still active. Try annealing, more epochs or another learning rate."
+        f"{text} Not the objective's doing: {t} is below {bound}, where a linear VAE is still "
+        "active. Try annealing, more epochs or another learning rate."
     )

@@ -110,16 +110,20 @@ def release_trial(database: Database, lease: Lease, reason: str) -> None:
             _requeue(connection, trial.id)
 
 
-def release_worker(database: Database, worker_id: str, reason: str) -> list[int]:
-    """Returns the numbers of the trials that a dead worker ran, now back in the queue.
+def release_worker(
+    database: Database, worker_id: str, reason: str, *, counts: bool = True
+) -> list[int]:
+    """Returns the numbers of the trials that a worker ran until it ended, now in the queue again.
 
-    Each loses an attempt. The worker's sampler leases end as well, and its record. Done twice,
-    the second time changes nothing.
+    The worker's sampler leases end as well, and its record. Done twice, the second time changes
+    nothing.
 
     Args:
         database: Where the worker was registered.
-        worker_id: The worker whose process is known to be dead.
-        reason: How it is known, for the trial's history.
+        worker_id: The worker, whose process is known to be dead.
+        reason: How it is known, or why it was stopped, for the trial's history.
+        counts: Whether each trial loses one of its attempts; not if the worker was stopped on
+            purpose.
     """
     running = (TrialRow.worker == worker_id) & (TrialRow.state == "running")
     with database.write() as connection:
@@ -130,7 +134,10 @@ def release_worker(database: Database, worker_id: str, reason: str) -> list[int]
             .with_for_update()
         ).all()
         for trial in trials:
-            _record_death(connection, trial.id, trial.attempt, reason)
+            if counts:
+                _record_death(connection, trial.id, trial.attempt, reason)
+            else:
+                end_attempt(connection, HeldTrial(trial.id, trial.attempt), "released", reason)
             _requeue(connection, trial.id)
         connection.execute(
             update(StudyRow)
@@ -171,20 +178,13 @@ def held_trial(
 
 
 def end_attempt(
-    connection: Connection,
-    trial: HeldTrial,
-    outcome: Outcome,
-    reason: str | None = None,
-    seconds: float | None = None,
+    connection: Connection, trial: HeldTrial, outcome: Outcome, reason: str | None = None
 ) -> None:
-    """Closes the attempt in the trial's history; `seconds` replaces what its epochs took."""
-    values: dict[str, object] = {"ended_at": now(), "outcome": outcome, "reason": reason}
-    if seconds is not None:
-        values["seconds"] = seconds
+    """Closes the attempt in the trial's history."""
     connection.execute(
         update(AttemptRow)
         .where(AttemptRow.trial_id == trial.id, AttemptRow.attempt == trial.attempt)
-        .values(values)
+        .values(ended_at=now(), outcome=outcome, reason=reason)
     )
 
 

@@ -36,7 +36,6 @@ def finish_trial(
     evaluation: EvaluationRecord,
     latents: Sequence[LatentRecord],
     artifacts: Sequence[ArtifactRecord],
-    seconds: float,
 ) -> None:
     """Ends the trial as complete, with everything that was measured on held-out data.
 
@@ -46,7 +45,6 @@ def finish_trial(
         evaluation: Metrics of the trial.
         latents: One record per latent.
         artifacts: At most one of each kind.
-        seconds: Training seconds of this attempt.
 
     Raises:
         LeaseLost: If the trial is no longer held by this attempt.
@@ -55,7 +53,7 @@ def finish_trial(
         trial = held_trial(connection, lease, "complete")
         if trial is None:
             return
-        end_attempt(connection, trial, "complete", seconds=seconds)
+        end_attempt(connection, trial, "complete")
         _close(connection, trial, state="complete", **asdict(evaluation))
         for row in latents:
             connection.execute(insert(LatentRow).values(trial_id=trial.id, **asdict(row)))
@@ -65,18 +63,15 @@ def finish_trial(
             )
 
 
-def diverge_trial(
-    database: Database, lease: Lease, message: str, seconds: float, last: EpochRecord | None
-) -> None:
+def diverge_trial(database: Database, lease: Lease, message: str) -> None:
     """Ends the trial as diverged: its loss was not finite.
+
+    Its epochs stay, all of them finite; its metrics stay empty.
 
     Args:
         database: Where the trial is.
         lease: The attempt that ends.
         message: Where it diverged, with epoch and step.
-        seconds: Training seconds of this attempt.
-        last: The last epoch with finite numbers. It is kept among the epochs; the metrics of
-            the trial stay empty.
 
     Raises:
         LeaseLost: If the trial is no longer held by this attempt.
@@ -85,13 +80,11 @@ def diverge_trial(
         trial = held_trial(connection, lease, "diverged")
         if trial is None:
             return
-        if last is not None:
-            _put_epoch(connection, trial, last)
-        end_attempt(connection, trial, "diverged", message, seconds)
+        end_attempt(connection, trial, "diverged", message)
         _close(connection, trial, state="diverged", error=message)
 
 
-def fail_trial(database: Database, lease: Lease, error: str, seconds: float) -> None:
+def fail_trial(database: Database, lease: Lease, error: str) -> None:
     """Ends the trial as failed, with the traceback of our own code.
 
     Raises:
@@ -101,11 +94,16 @@ def fail_trial(database: Database, lease: Lease, error: str, seconds: float) -> 
         trial = held_trial(connection, lease, "failed")
         if trial is None:
             return
-        end_attempt(connection, trial, "failed", error, seconds)
+        end_attempt(connection, trial, "failed", error)
         _close(connection, trial, state="failed", error=error)
 
 
 def _put_epoch(connection: Connection, trial: HeldTrial, epoch: EpochRecord) -> None:
+    """Stores the epoch, and sums the seconds: of this attempt's epochs, then of all attempts.
+
+    An epoch that is trained again counts each time: the earlier attempt keeps its sum when its
+    rows go.
+    """
     connection.execute(
         delete(EpochRow).where(EpochRow.trial_id == trial.id, EpochRow.epoch >= epoch.epoch)
     )
@@ -118,7 +116,8 @@ def _put_epoch(connection: Connection, trial: HeldTrial, epoch: EpochRecord) -> 
         .where(AttemptRow.trial_id == trial.id, AttemptRow.attempt == trial.attempt)
         .values(seconds=select(func.sum(EpochRow.seconds)).where(mine).scalar_subquery())
     )
-    _set(connection, trial, epoch=epoch.epoch)
+    attempts = select(func.sum(AttemptRow.seconds)).where(AttemptRow.trial_id == trial.id)
+    _set(connection, trial, epoch=epoch.epoch, seconds=attempts.scalar_subquery())
 
 
 def _close(connection: Connection, trial: HeldTrial, **values: object) -> None:
@@ -126,10 +125,4 @@ def _close(connection: Connection, trial: HeldTrial, **values: object) -> None:
 
 
 def _set(connection: Connection, trial: HeldTrial, **values: object) -> None:
-    """Updates the trial, and its seconds from those of all its attempts."""
-    attempts = select(func.sum(AttemptRow.seconds)).where(AttemptRow.trial_id == trial.id)
-    connection.execute(
-        update(TrialRow)
-        .where(TrialRow.id == trial.id)
-        .values(seconds=attempts.scalar_subquery(), **values)
-    )
+    connection.execute(update(TrialRow).where(TrialRow.id == trial.id).values(values))

@@ -95,6 +95,19 @@ def epochs_of(
     return _parts(database, study, EpochRow, EpochRecord, numbers)
 
 
+def last_epochs_of(
+    database: Database, study: str, numbers: Iterable[int] | None = None
+) -> dict[int, EpochRecord]:
+    """Return the last epoch of each trial that has any; of all trials, or of some.
+
+    Raises:
+        StudyNotFound: If there is no such study.
+    """
+    is_last = EpochRow.epoch == TrialRow.epoch
+    parts = _parts(database, study, EpochRow, EpochRecord, numbers, is_last)
+    return {number: epoch for number, (epoch,) in parts.items()}
+
+
 def latents_of(
     database: Database, study: str, numbers: Iterable[int] | None = None
 ) -> dict[int, tuple[LatentRecord, ...]]:

@@ -4,6 +4,9 @@ r"""The queue of a study's trials, from the sampler's suggestion to its being to
                     |             \-> diverge_trial, fail_trial
                     \-> release_trial, release_worker: back into the queue
 
+The first and the last steps are here, the lease is in `studies.leases`, what its holder writes in
+`studies.outcomes`, and whose turn it is to suggest in `studies.sampler_lease`.
+
 Every write is one transaction, compare-and-set, and safe to repeat. No worker loads the history:
 what a call costs does not grow with the number of trials.
 """
@@ -17,54 +20,11 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from studies.clock import now
 from studies.database import Database
-from studies.leases import (
-    extend_lease,
-    new_trial_uuid,
-    release_trial,
-    release_worker,
-    take_trial,
-)
-from studies.outcomes import diverge_trial, fail_trial, finish_trial, store_epoch
-from studies.records import (
-    FINISHED_STATES,
-    TRIAL_STATES,
-    ArtifactRecord,
-    EpochRecord,
-    EvaluationRecord,
-    LatentRecord,
-    Lease,
-    NewTrial,
-    TrialRecord,
-    TrialState,
-)
-from studies.sampler_lease import acquire_sampler, release_sampler
+from studies.leases import new_trial_uuid
+from studies.records import FINISHED_STATES, TRIAL_STATES, NewTrial, TrialRecord, TrialState
 from studies.study_records import study_id_of
 from studies.tables import StudyRow, TrialRow
 from studies.trial_rows import select_trials, trial_record
-
-__all__ = [
-    "ArtifactRecord",
-    "EpochRecord",
-    "EvaluationRecord",
-    "LatentRecord",
-    "Lease",
-    "NewTrial",
-    "TrialRecord",
-    "acquire_sampler",
-    "add_trials",
-    "counts",
-    "diverge_trial",
-    "extend_lease",
-    "fail_trial",
-    "finish_trial",
-    "mark_told",
-    "release_sampler",
-    "release_trial",
-    "release_worker",
-    "store_epoch",
-    "take_trial",
-    "untold_trials",
-]
 
 # One statement takes at most some thousand parameters on every database.
 _CHUNK = 500

@@ -1,15 +1,13 @@
-"""Exact rate–distortion curves of a Gaussian source, and of the linear β-VAE that is trained on it.
+"""The exact rate–distortion curve of a Gaussian source: Shannon's bound, and the area under it.
 
 Rates are in nats per example, distortions are squared errors summed over the pixels. A *spectrum*
-holds the eigenvalues of the data's covariance, a *level* is the water level θ of Shannon's bound,
-which for a VAE with a Gaussian decoder of variance σ² is t = βσ².
+holds the eigenvalues of the data's covariance, a *level* is the water level θ of the bound. What a
+linear β-VAE reaches is in `studies.linear_vae`.
 
 References:
     C. Shannon 1959, "Coding theorems for a discrete source with a fidelity criterion";
     T. Cover and J. Thomas 2006, "Elements of Information Theory", section 10.3 (reverse
-    water-filling); M. Tipping and C. Bishop 1999, "Probabilistic principal component analysis";
-    J. Lucas et al. 2019, "Don't blame the ELBO!", https://arxiv.org/abs/1911.02469 (the linear
-    VAE); A. Alemi et al. 2018, "Fixing a broken ELBO", https://arxiv.org/abs/1711.00464.
+    water-filling).
 """
 
 import math
@@ -40,49 +38,12 @@ class Curve:
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LinearVae:
-    """The global optimum of a linear β-VAE; latents in the order of the eigenvalues they code.
-
-    Latents beyond ``active`` are switched off: rate 0, gains 0, posterior variance 1.
-    """
-
-    level: float
-    latents: int
-    active: int
-    rate_nats: float
-    distortion_se: float
-    mean_distortion_se: float
-    """Squared error of decoding the posterior mean. It pairs with no rate: (R, D_mean) lies below
-    Shannon's bound."""
-    latent_rates_nats: Float[np.ndarray, " latent"]
-    encoder_gains: Float[np.ndarray, " latent"]
-    decoder_gains: Float[np.ndarray, " latent"]
-    posterior_variances: Float[np.ndarray, " latent"]
-    mean_variances: Float[np.ndarray, " latent"]
-    """Variance over the data of the posterior mean, Cov_x E[z|x]: what active units are told by."""
-    direction_distortions_se: Float[np.ndarray, " eigenvalue"]
-
-
-@final
 @dataclass(frozen=True, kw_only=True)
 class RateDistortion:
     """One point of the plane: nats per example and squared error per example."""
 
     rate_nats: float
     distortion_se: float
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class LearnedVariance:
-    """The decoder variance σ² that a linear β-VAE learns, and the level t = βσ² that it sets."""
-
-    sigma2: float
-    level: float
-    active: int
-    clamped: bool
-    """True where the floor decided: the optimum lies below it, or at zero."""
 
 
 # --- The spectrum ---------------------------------------------------------------------------------
@@ -113,15 +74,10 @@ def collapse_level(spectrum: ArrayLike) -> float:
     return float(spectrum_of(spectrum)[0])
 
 
-def collapse_beta(spectrum: ArrayLike, sigma2: float) -> float:
-    """Return the canonical β = λ₁/σ² at which a linear VAE has collapsed."""
-    return collapse_level(spectrum) / _positive("sigma2", sigma2)
-
-
 def active_count(spectrum: ArrayLike, level: float, latents: int | None = None) -> int:
     """Return k = min(M, #{i : λᵢ > t}), the number of latents in use; without latents, no limit."""
     above = int(np.count_nonzero(spectrum_of(spectrum) > level))
-    return above if latents is None else min(above, _latents(latents))
+    return above if latents is None else min(above, require_latents(latents))
 
 
 # --- Shannon's bound ------------------------------------------------------------------------------
@@ -134,7 +90,7 @@ def water_filling(spectrum: ArrayLike, level: float, latents: int | None = None)
     leaves the bound where M latents are too few.
     """
     values = spectrum_of(spectrum)
-    level = _positive("level", level)
+    level = require_positive("level", level)
     active = active_count(values, level, latents)
     return RateDistortion(
         rate_nats=0.5 * float(np.log(values[:active] / level).sum()),
@@ -161,7 +117,7 @@ def shannon_rate(spectrum: ArrayLike, distortion: float | Array) -> float | Arra
     if positive.size == 0:
         return _like(distortion, np.zeros_like(wanted))
     counts = np.arange(1, positive.size + 1)
-    tails = _tails(positive)[1:]
+    tails = tail_sums(positive)[1:]
     ends = counts * positive + tails  # D at θ = λ_K, descending in K
     K = np.clip(np.searchsorted(-ends, -wanted, side="right"), 1, None)
     levels = np.minimum((wanted - tails[K - 1]) / K, positive[0])
@@ -187,7 +143,7 @@ def shannon_distortion(spectrum: ArrayLike, rate: float | Array) -> float | Arra
     if values[0] == 0.0:
         return _like(rate, np.zeros_like(wanted))
     K, levels = _levels_at_rates(values, wanted, values.size)
-    return _like(rate, K * levels + _tails(values)[K])
+    return _like(rate, K * levels + tail_sums(values)[K])
 
 
 def level_at_rate(spectrum: ArrayLike, rate: float, latents: int | None = None) -> float:
@@ -204,7 +160,7 @@ def level_at_rate(spectrum: ArrayLike, rate: float, latents: int | None = None) 
         raise ValueError("`rate < inf` must hold: no level above zero has an infinite rate.")
     if values[0] == 0.0:
         raise ValueError("Constant data have no rate, and no level: all eigenvalues are zero.")
-    limit = values.size if latents is None else min(_latents(latents), values.size)
+    limit = values.size if latents is None else min(require_latents(latents), values.size)
     return float(_levels_at_rates(values, wanted, limit)[1])
 
 
@@ -285,190 +241,9 @@ def shannon_hypervolume(
     return box - area_under_curve(values, lower_level=lower, upper_level=upper)
 
 
-# --- The linear β-VAE -----------------------------------------------------------------------------
-
-
-def linear_vae(spectrum: ArrayLike, level: float, latents: int) -> LinearVae:
-    """Return the global optimum of a linear β-VAE with M latents at the level t = βσ².
-
-    With k = min(M, #{i : λᵢ > t}), for i ≤ k: wᵢ² = λᵢ − t, sᵢ = t/λᵢ, vᵢ = √(λᵢ−t)/λᵢ,
-    Rᵢ = ½ ln(λᵢ/t), Dᵢ = t; the other directions have Rᵢ = 0, Dᵢ = λᵢ.
-
-    Args:
-        spectrum: Covariance eigenvalues of the data.
-        level: t = βσ², in units of the spectrum.
-        latents: M.
-    """
-    values = spectrum_of(spectrum)
-    t = _positive("level", level)
-    k = active_count(values, t, latents)
-    coded, lost = values[:k], values[k:]
-    rates = 0.5 * np.log(coded / t)
-    return LinearVae(
-        level=t,
-        latents=latents,
-        active=k,
-        rate_nats=float(rates.sum()),
-        distortion_se=k * t + float(lost.sum()),
-        mean_distortion_se=float((t * t / coded).sum() + lost.sum()),
-        latent_rates_nats=_filled(rates, latents, 0.0),
-        encoder_gains=_filled(np.sqrt(coded - t) / coded, latents, 0.0),
-        decoder_gains=_filled(np.sqrt(coded - t), latents, 0.0),
-        posterior_variances=_filled(t / coded, latents, 1.0),
-        mean_variances=_filled(1.0 - t / coded, latents, 0.0),
-        direction_distortions_se=np.append(np.full(k, t), lost),
-    )
-
-
-def gaussian_nll(distortion_se: float, sigma2: float, pixels: int) -> float:
-    """Return the distortion in nats of a Gaussian decoder: SE/(2σ²) + (N/2) ln 2πσ²."""
-    sigma2 = _positive("sigma2", sigma2)
-    return distortion_se / (2.0 * sigma2) + 0.5 * pixels * math.log(2.0 * math.pi * sigma2)
-
-
-def linear_vae_objective(
-    spectrum: ArrayLike, *, beta: float, sigma2: float, latents: int
-) -> float:
-    """Return the least value of E[−ln p(x|z)] + βK in nats: D_nll + βR at the optimum.
-
-    L* = (N/2) ln 2πσ² + kβ/2 + Σ_{i>k} λᵢ/(2σ²) + (β/2) Σ_{i≤k} ln(λᵢ/t), t = βσ².
-    """
-    values = spectrum_of(spectrum)
-    optimum = linear_vae(values, beta * sigma2, latents)
-    nll = gaussian_nll(optimum.distortion_se, sigma2, values.size)
-    return nll + beta * optimum.rate_nats
-
-
-def linear_vae_nll(spectrum: ArrayLike, *, beta: float, sigma2: float, latents: int) -> float:
-    """Return the exact −E ln p(x) in nats of the trained linear β-VAE.
-
-    ½ Σ [ln 2πcᵢ + λᵢ/cᵢ] with cᵢ = λᵢ − t + σ² for i ≤ k, else σ².
-    """
-    values = spectrum_of(spectrum)
-    t = _positive("level", beta * sigma2)
-    variances = np.full(values.size, _positive("sigma2", sigma2))
-    k = active_count(values, t, latents)
-    variances[:k] += values[:k] - t
-    return 0.5 * float((np.log(2.0 * np.pi * variances) + values / variances).sum())
-
-
-def heldout_linear_vae(
-    spectrum: ArrayLike, moments: ArrayLike, level: float, latents: int
-) -> RateDistortion:
-    """Return the expected (R, D) of the trained linear β-VAE on other data than it was trained on.
-
-    R = ½ Σ_{i≤k} [(λᵢ−t)aᵢ/λᵢ² + t/λᵢ − 1 − ln(t/λᵢ)],
-    D = Σ_{i≤k} [(t/λᵢ)² aᵢ + (λᵢ−t)t/λᵢ] + Σ_{i>k} aᵢ.
-
-    Args:
-        spectrum: Eigenvalues of the training data's covariance, descending.
-        moments: aᵢ = uᵢᵀ E[(x−μ)(x−μ)ᵀ] uᵢ over the held-out data, with the training data's mean
-            and eigenvectors, in the same order.
-        level: t = βσ².
-        latents: M.
-
-    Raises:
-        ValueError: If the spectrum is not descending, or the moments do not match it.
-    """
-    values, a = spectrum_of(spectrum), np.asarray(moments, dtype=np.float64)
-    if not np.all(np.diff(np.asarray(spectrum, dtype=np.float64)) <= 0):
-        raise ValueError(
-            "The spectrum must descend, so that each held-out moment has its partner."
-        )
-    if a.shape != values.shape:
-        raise ValueError(
-            f"One held-out moment per eigenvalue must be given, but got {a.shape} moments for "
-            f"{values.shape} eigenvalues."
-        )
-    t = _positive("level", level)
-    k = active_count(values, t, latents)
-    kept = t / values[:k]
-    rates = 0.5 * ((1.0 - kept) * a[:k] / values[:k] + kept - 1.0 - np.log(kept))
-    errors = kept**2 * a[:k] + (1.0 - kept) * t
-    return RateDistortion(
-        rate_nats=float(rates.sum()), distortion_se=float(errors.sum() + a[k:].sum())
-    )
-
-
-def shannon_gap(spectrum: ArrayLike, level: float, latents: int) -> float:
-    """Return how many nats a linear β-VAE with M latents lies above Shannon's bound at its own D.
-
-    Over the K numbers {t taken M times, λ_{M+1}, …, λ_K}: ΔR = (K/2) ln(AM/GM), with K such that
-    λ_{K+1} ≤ AM ≤ λ_K. Zero where the latents suffice, M ≥ #{i : λᵢ > t}.
-    """
-    values = spectrum_of(spectrum)
-    t = _positive("level", level)
-    if _latents(latents) >= active_count(values, t):
-        return 0.0
-    counts = np.arange(latents, values.size + 1)
-    sums = latents * t + np.append(0.0, np.cumsum(values[latents:]))
-    following = np.append(values[latents:], 0.0)  # λ_{K+1} for each K
-    first = int(np.argmax(sums / counts >= following))
-    K, mean = int(counts[first]), float(sums[first] / counts[first])
-    logs = latents * math.log(t) + float(np.log(values[latents:K]).sum())
-    return max(0.0, 0.5 * (K * math.log(mean) - logs))
-
-
 def rate_above_shannon(spectrum: ArrayLike, rate_nats: float, distortion_se: float) -> float:
     """Return R − R(D): the nats a point lies above the bound (on held-out data, with noise)."""
     return rate_nats - shannon_rate(spectrum, float(distortion_se))
-
-
-def learned_variance(
-    spectrum: ArrayLike, *, beta: float, latents: int, floor: float = 0.0
-) -> LearnedVariance:
-    """Return the decoder variance that a linear β-VAE with a learned σ² settles at.
-
-    σ² = Σ_{i>k} λᵢ/(N − kβ) with t = βσ² and k = min(M, #{i : λᵢ > t}); β = 1 is probabilistic
-    PCA. The optimal objective is convex in ln σ² with slope ½[N − kβ − Σ_{i>k} λᵢ/σ²], which is
-    continuous where a latent dies, so latent k is in use exactly where that slope is positive at
-    t = λ_k.
-
-    Args:
-        spectrum: Covariance eigenvalues of the data.
-        beta: Canonical β.
-        latents: M.
-        floor: The least σ² that the model can take (its clamp).
-
-    Raises:
-        ValueError: If the optimum is at σ² = 0 (all directions coded, β ≤ 1) and there is no floor.
-    """
-    values = spectrum_of(spectrum)
-    beta, N = _positive("beta", beta), values.size
-    limit = min(_latents(latents), int(np.count_nonzero(values)))
-    counts, tails = np.arange(1, limit + 1), _tails(values)
-    slopes = N - beta * (counts + tails[1 : limit + 1] / values[:limit])
-    k = int(np.count_nonzero(slopes > 0))
-    shrinks = tails[limit] == 0.0 and beta * limit <= N  # at equality every small σ² is optimal
-    optimum = 0.0 if shrinks else float(tails[k]) / (N - k * beta)
-    if shrinks and floor <= 0.0:
-        raise ValueError(
-            "`0 < floor` must hold where the learned sigma2 shrinks to nothing (every direction "
-            f"with variance is coded, at a low beta), but got floor={floor:g} with "
-            f"latents={latents}, beta={beta:g}; give the least sigma2 that the model can take."
-        )
-    sigma2 = max(optimum, floor)
-    return LearnedVariance(
-        sigma2=sigma2,
-        level=beta * sigma2,
-        active=active_count(values, beta * sigma2, latents),
-        clamped=optimum < floor,
-    )
-
-
-def capacity_linear_vae(
-    spectrum: ArrayLike, *, gamma: float, capacity_nats: float, sigma2: float, latents: int
-) -> LinearVae:
-    """Return the optimum of the capacity objective E[−ln p(x|z)] + γ|K − C| for a linear VAE.
-
-    R* = max(C, R(γσ²)): the penalty holds the rate at C unless γ is too weak to bring it down.
-    See C. Burgess et al. 2018, https://arxiv.org/abs/1804.03599.
-    """
-    values = spectrum_of(spectrum)
-    free = linear_vae(values, gamma * sigma2, latents)
-    if free.rate_nats >= capacity_nats:
-        return free
-    return linear_vae(values, level_at_rate(values, float(capacity_nats), latents), latents)
 
 
 # --- Shared pieces --------------------------------------------------------------------------------
@@ -484,14 +259,9 @@ def _levels_at_rates(values: Array, rates: Array, limit: int) -> tuple[NDArray[n
     return K, np.exp((log_sums[K - 1] - 2.0 * rates) / K)
 
 
-def _tails(values: Array) -> Array:
+def tail_sums(values: Array) -> Array:
     """Return Σ_{i>k} λᵢ for k = 0 … N."""
     return np.append(np.cumsum(values[::-1])[::-1], 0.0)
-
-
-def _filled(values: Array, length: int, rest: float) -> Array:
-    """Return the values, padded to a length."""
-    return np.append(values, np.full(length - values.size, rest))
 
 
 def _like(wanted: float | Array, values: Array) -> float | Array:
@@ -506,13 +276,15 @@ def _non_negative(name: str, value: float | Array) -> Array:
     return array
 
 
-def _positive(name: str, value: float) -> float:
+def require_positive(name: str, value: float) -> float:
+    """Return the value, or raise `ValueError` unless `0 < value < inf` holds."""
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"`0 < {name} < inf` must hold, but got {name}={value:g}.")
     return float(value)
 
 
-def _latents(latents: int) -> int:
+def require_latents(latents: int) -> int:
+    """Return the number of latents, or raise `ValueError` unless there is at least one."""
     if latents < 1:
         raise ValueError(f"`latents >= 1` must hold, but got latents={latents}.")
     return latents

@@ -183,12 +183,13 @@ class TrialRecord(TrialSettings):
         elbo_nats: -(distortion_nll_nats + rate_nats).
         mse: distortion_se per pixel.
         psnr_db: Peak signal-to-noise ratio of `mse`, decibel.
-        bits_per_dim: Bits per pixel, where the likelihood is a density of 8-bit data.
+        bits_per_dim: -ELBO in bits per pixel, only where it is a probability of discrete data
+            (Bernoulli on binary data).
         active_units: Number of latents with Cov_x(E_q[u|x]) > active_threshold.
         active_threshold: The threshold that was used.
         collapsed: Whether no latent is active.
         sigma2_learned: Decoder variance at the end of training, where it is learned.
-        seconds: Training seconds over all attempts, as far as they were reported.
+        seconds: Seconds of training over all attempts (epochs only; without evaluation).
         epoch: Last finished epoch, from 1; 0 before the first one.
         attempt: Latest attempt, from 1; 0 before the first one.
         error: Message or traceback of a diverged or failed trial.
@@ -230,7 +231,9 @@ class TrialRecord(TrialSettings):
 @final
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord(Checked):
-    """One epoch of training; means over the epoch's examples, with z ~ q(z|x).
+    """One epoch of training: means over its steps, with z ~ q(z|x).
+
+    A step's loss was `nll_weight` * NLL + `rate_weight` * KL, both in nats per example.
 
     Attributes:
         epoch: From 1.
@@ -239,9 +242,11 @@ class EpochRecord(Checked):
         distortion_se: Squared error summed over pixels, per example.
         distortion_nll_nats: Negative log-likelihood, nats per example, unweighted.
         objective: Mean loss in the trial's own training units; comparable with nothing.
-        annealing_weight: Weight of the schedule at the epoch's end, usually in [0, 1].
+        annealing_weight: Weight of the schedule, usually in [0, 1]; mean over the epoch's steps.
+        nll_weight: Weight on the NLL in force; mean over the epoch's steps.
+        rate_weight: Weight on the KL in force, annealing included; mean over the epoch's steps.
         seconds: Duration of the epoch.
-        learning_rate: Learning rate at the epoch's end.
+        learning_rate: Learning rate in force; mean over the epoch's steps.
     """
 
     epoch: int
@@ -251,6 +256,8 @@ class EpochRecord(Checked):
     distortion_nll_nats: float
     objective: float
     annealing_weight: float
+    nll_weight: float
+    rate_weight: float
     seconds: float
     learning_rate: float | None = None
 

@@ -183,7 +183,9 @@ class TrialRow(Base):
     elbo_nats: Mapped[Nats | None]
     mse: Mapped[Number | None] = mapped_column(comment="squared error per pixel")
     psnr_db: Mapped[Number | None] = mapped_column(comment="decibel")
-    bits_per_dim: Mapped[Number | None] = mapped_column(comment="bits per pixel")
+    bits_per_dim: Mapped[Number | None] = mapped_column(
+        comment="-ELBO in bits per pixel, only where it is a probability of discrete data"
+    )
     active_units: Mapped[Count | None] = mapped_column(
         comment="latents whose mean varies by more than active_threshold"
     )
@@ -192,7 +194,9 @@ class TrialRow(Base):
     sigma2_learned: Mapped[Number | None] = mapped_column(
         comment="decoder variance after training, squared model units"
     )
-    seconds: Mapped[Seconds] = mapped_column(comment="training seconds over all attempts")
+    seconds: Mapped[Seconds] = mapped_column(
+        comment="seconds of training over all attempts (epochs only; without evaluation)"
+    )
     epoch: Mapped[Count] = mapped_column(comment="last finished epoch, from 1; 0 before")
 
     attempt: Mapped[Count] = mapped_column(comment="latest attempt, from 1; 0 before")
@@ -212,7 +216,7 @@ class TrialRow(Base):
 
 @final
 class EpochRow(Base):
-    """Epochs of training: means over the epoch's examples, unweighted, with z ~ q(z|x)."""
+    """Epochs of training: means over the epoch's steps, with z ~ q(z|x); R and D unweighted."""
 
     __tablename__ = PREFIX + "epochs"
 
@@ -226,8 +230,18 @@ class EpochRow(Base):
     distortion_se: Mapped[SquaredError]
     distortion_nll_nats: Mapped[Nats]
     objective: Mapped[Number] = mapped_column(comment="mean loss in the trial's training units")
-    annealing_weight: Mapped[Number] = mapped_column(comment="of the KL term, at the epoch's end")
-    learning_rate: Mapped[Number | None] = mapped_column(comment="at the epoch's end")
+    annealing_weight: Mapped[Number] = mapped_column(
+        comment="weight of the schedule, mean over the epoch's steps"
+    )
+    nll_weight: Mapped[Number] = mapped_column(
+        comment="weight on the NLL in force, mean over the epoch's steps"
+    )
+    rate_weight: Mapped[Number] = mapped_column(
+        comment="weight on the KL in force, annealing included, mean over the epoch's steps"
+    )
+    learning_rate: Mapped[Number | None] = mapped_column(
+        comment="in force, mean over the epoch's steps"
+    )
     seconds: Mapped[Seconds]
 
 
@@ -259,7 +273,9 @@ class AttemptRow(Base):
     worker: Mapped[Name]
     started_at: Mapped[Timestamp]
     ended_at: Mapped[Timestamp | None]
-    seconds: Mapped[Seconds] = mapped_column(comment="training seconds of this attempt")
+    seconds: Mapped[Seconds] = mapped_column(
+        comment="seconds of training in this attempt (epochs only)"
+    )
     outcome: Mapped[str | None] = mapped_column(
         String(16), comment="complete, diverged, failed, released or lost; null while it runs"
     )

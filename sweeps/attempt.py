@@ -4,15 +4,15 @@ import hashlib
 import io
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from studies.database import Database
-from studies.leases import release_trial
+from studies.leases import extend_lease, release_trial
 from studies.outcomes import diverge_trial, finish_trial, store_epoch
 from studies.records import (
     ArtifactRecord,
@@ -23,11 +23,11 @@ from studies.records import (
     StudyRecord,
 )
 from sweeps.stopping import StopRequest
-from vae_models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from vae_models.checkpoints import load_checkpoint, save_checkpoint
 from vae_models.config import TrialConfig
 from vae_models.data import DataSet
 from vae_models.errors import CheckpointError, NonFiniteError
-from vae_models.evaluation import ACTIVE_VARIANCE, Evaluation, evaluate, reconstruct
+from vae_models.evaluation import ACTIVE_VARIANCE, Evaluation, evaluate, reconstruct, sample_prior
 from vae_models.trainer import Diverged, EpochResult, Trainer
 from vae_models.vae import VAE
 
@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
+LEASE_AT_END = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +67,11 @@ class Attempt:
         """
         config = TrialConfig.from_dict(self.lease.config)
         path = checkpoint_path(self.study, self.lease)
-        trainer = Trainer([config], self.data, device=self.device, checkpoints=[_found_at(path)])
-        saved = started = time.monotonic()
+        trainer = self._trainer(config, path)
+        saved = time.monotonic()
         for result in trainer:
             if isinstance(result, Diverged):
-                self._diverge(result.message, started)
+                diverge_trial(self.db, self.lease, result.message)
                 return
             store_epoch(self.db, self.lease, _epoch_record(result))
             leaving = self.stop.requested and result.epoch < config.train.epochs
@@ -80,16 +81,29 @@ class Attempt:
             if leaving:
                 release_trial(self.db, self.lease, self.stop.reason)
                 return
-        self._finish(trainer, path, started)
+        self._finish(trainer, path)
 
-    def _finish(self, trainer: Trainer, path: Path, started: float) -> None:
+    def _trainer(self, config: TrialConfig, path: Path) -> Trainer:
+        """The trainer at the trial's last checkpoint, or at the start if there is none that fits."""
+        if path.exists():
+            try:
+                found = [load_checkpoint(path)]
+                return Trainer([config], self.data, device=self.device, checkpoints=found)
+            except CheckpointError as error:
+                _log.warning("trial %d starts again: %s", self.lease.number, error)
+        return Trainer([config], self.data, device=self.device)
+
+    def _finish(self, trainer: Trainer, path: Path) -> None:
         """Measures the trained model, keeps it (without the optimiser's state), stores both."""
         model = trainer.model(0)
         try:
             evaluation = evaluate(model, self.data)
         except NonFiniteError as error:
-            self._diverge(f"after the last epoch: {error}", started)
+            checkpoint = trainer.checkpoint(0)
+            place = f"after epoch {checkpoint.epoch}, step {checkpoint.step}"
+            diverge_trial(self.db, self.lease, f"{place}: {error}")
             return
+        extend_lease(self.db, self.lease, LEASE_AT_END)  # no other worker writes that file now
         save_checkpoint(path, replace(trainer.checkpoint(0), optimiser={}))
         learned = model.likelihood.sigma2 if self._learns_sigma2 else None
         finish_trial(
@@ -98,15 +112,11 @@ class Attempt:
             _evaluation_record(evaluation, learned),
             _latent_records(evaluation),
             [_file_artifact("checkpoint", path, self.study), *_pictures(model, self.data)],
-            time.monotonic() - started,
         )
 
     @property
     def _learns_sigma2(self) -> bool:
         return bool(self.lease.config["model"]["likelihood"] == "gaussian_learned")
-
-    def _diverge(self, message: str, started: float) -> None:
-        diverge_trial(self.db, self.lease, message, time.monotonic() - started, last=None)
 
 
 def checkpoint_path(study: StudyRecord, lease: Lease) -> Path:
@@ -119,16 +129,6 @@ def checkpoint_path(study: StudyRecord, lease: Lease) -> Path:
     return folder / CHECKPOINT
 
 
-def _found_at(path: Path) -> Checkpoint | None:
-    if not path.exists():
-        return None
-    try:
-        return load_checkpoint(path)
-    except CheckpointError as error:
-        _log.warning("the trial starts again: %s", error)
-        return None
-
-
 def _epoch_record(result: EpochResult) -> EpochRecord:
     return EpochRecord(
         epoch=result.epoch,
@@ -138,6 +138,8 @@ def _epoch_record(result: EpochResult) -> EpochRecord:
         distortion_nll_nats=result.distortion_nll_nats,
         objective=result.objective,
         annealing_weight=result.annealing_weight,
+        nll_weight=result.nll_weight,
+        rate_weight=result.rate_weight,
         seconds=result.seconds,
         learning_rate=result.learning_rate,
     )
@@ -154,6 +156,7 @@ def _evaluation_record(evaluation: Evaluation, learned: float | None) -> Evaluat
         elbo_nats=evaluation.elbo_nats,
         mse=evaluation.mse,
         psnr_db=evaluation.psnr_db,
+        bits_per_dim=evaluation.bits_per_dim,
         active_units=evaluation.active_units,
         collapsed=evaluation.collapsed,
         active_threshold=ACTIVE_VARIANCE,
@@ -183,22 +186,29 @@ def _file_artifact(kind: str, path: Path, study: StudyRecord) -> ArtifactRecord:
     )
 
 
-def _pictures(model: VAE, data: DataSet) -> Sequence[ArtifactRecord]:
-    """Held-out images above their reconstructions, as a uint8 array [2, count, C, H, W]."""
-    pair = reconstruct(model, data)
-    if pair is None:
+def _pictures(model: VAE, data: DataSet) -> list[ArtifactRecord]:
+    """The same held-out images for every trial above their reconstructions, and prior samples.
+
+    As uint8 arrays: "reconstructions" is [2, count, C, H, W], "samples" [count, C, H, W].
+    """
+    pair, samples = reconstruct(model, data), sample_prior(model, data)
+    if pair is None or samples is None:
         return []
-    levels = torch.stack(pair) * 255
-    buffer = io.BytesIO()
-    np.save(buffer, levels.round().to(torch.uint8).numpy(), allow_pickle=False)
-    content = buffer.getvalue()
     return [
-        ArtifactRecord(
-            kind="reconstructions",
-            media_type="application/x-npy",
-            content=content,
-            path=None,
-            sha256=hashlib.sha256(content).hexdigest(),
-            size=len(content),
-        )
+        _array_artifact("reconstructions", torch.stack(pair)),
+        _array_artifact("samples", samples),
     ]
+
+
+def _array_artifact(kind: str, images: Tensor) -> ArtifactRecord:
+    buffer = io.BytesIO()
+    np.save(buffer, (images * 255).round().to(torch.uint8).numpy(), allow_pickle=False)
+    content = buffer.getvalue()
+    return ArtifactRecord(
+        kind=kind,
+        media_type="application/x-npy",
+        content=content,
+        path=None,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+    )

@@ -1,14 +1,13 @@
 """The command line. torch, Optuna and matplotlib are imported by the commands that need them."""
 
+import shlex
 import sys
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from sweeps.storage import absolute_url, storage_url
 
 if TYPE_CHECKING:
     from studies.database import Database
@@ -53,15 +52,11 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         app()
-    except KeyboardInterrupt:
-        _fail("stopped", status=130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(0) from None
     except Exception as error:
-        if _is_ours(error):
-            _fail(str(error))
-        raise
+        if not _is_ours(error):
+            raise
+        sys.stderr.writelines(f"rdsweep: {line}\n" for line in str(error).splitlines())
+        raise SystemExit(2) from None
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -75,12 +70,6 @@ def _is_ours(error: Exception) -> bool:
     from vae_models.errors import VaeModelsError
 
     return isinstance(error, StudiesError | SweepError | VaeModelsError)
-
-
-def _fail(message: str, status: int = 2) -> NoReturn:
-    for line in message.splitlines():
-        sys.stderr.write(f"rdsweep: {line}\n")
-    raise SystemExit(status)
 
 
 @app.callback(invoke_without_command=True)
@@ -131,41 +120,42 @@ def run(
     ] = True,
 ) -> None:
     """Run a sweep up to its number of trials, or go on with it, and write the report."""
-    from rich.console import Console
-
     from sweeps.spec import load_spec
+    from sweeps.storage import storage_url
 
     overrides = [*(settings or []), *([f"run.workers={workers}"] if workers else [])]
     loaded = load_spec(spec, overrides)
-    url = absolute_url(storage_url(storage, loaded.study.storage))
+    url = storage_url(storage, loaded.study.storage)
+    from rich.console import Console
+
+    from studies.database import open_database
     from sweeps.local_run import run_locally
 
-    console = Console()
-    outcome = run_locally(loaded, url, console)
-    _say_how_it_ended(outcome, spec)
+    db = open_database(url)
+    outcome = run_locally(loaded, db, Console())
+    _say_how_it_ended(outcome)
     if outcome.interrupted:
         raise typer.Exit(130)
     if with_report:
-        typer.echo(f"report: {_write_report(url, loaded.study.name, out)}")
+        typer.echo(f"report: {_write_report(db, loaded.study.name, out)}")
 
 
-def _say_how_it_ended(outcome: "Outcome", spec: Path) -> None:
+def _say_how_it_ended(outcome: "Outcome") -> None:
     states = ", ".join(f"{count} {state}" for state, count in outcome.states.items() if count)
     typer.echo(f"study {outcome.study.name}: {states or 'no trials'}")
     if outcome.exhausted:
         typer.echo("the search space holds no further setting: every one has been tried")
     if outcome.interrupted:
-        typer.echo(f"stopped; go on with: rdsweep run {spec}")
+        typer.echo(f"stopped; go on with: {shlex.join(['rdsweep', *sys.argv[1:]])}")
 
 
-def _write_report(url: str, study: str, out: Path | None) -> Path:
+def _write_report(db: "Database", study: str, out: Path | None) -> Path:
     from reports.report import write_report
-    from studies.database import open_database
     from sweeps.errors import SweepError
 
     place = out or Path(f"{study}-report")
     try:
-        return write_report(open_database(url), study, place)
+        return write_report(db, study, place)
     except OSError as error:
         message = f"The report's directory {str(place)!r} must be writable, but: {error.strerror}."
         raise SweepError(message) from error
@@ -186,7 +176,7 @@ def worker(
     options = WorkerOptions(
         device=device, threads=threads, worker_id=worker_id, parent_pid=parent_pid
     )
-    run_worker(study, absolute_url(storage_url(storage)), options)
+    run_worker(study, _database(storage), options)
 
 
 @app.command()
@@ -241,22 +231,19 @@ def report(
     storage: Storage = None,
 ) -> None:
     """Write the report of a study: one HTML file, and its figures as PNG, SVG and PDF."""
-    _database(storage)
-    typer.echo(_write_report(absolute_url(storage_url(storage)), study, out))
+    typer.echo(_write_report(_database(storage), study, out))
 
 
 def _database(storage: str | None) -> "Database":
-    """The database to read; it must exist, since a reading command creates nothing."""
+    """The database of a study that exists: these commands make none."""
     from studies.database import check_schema, open_database
     from studies.errors import StorageError
-    from sweeps.storage import sqlite_path
+    from sweeps.storage import storage_url
 
-    url = absolute_url(storage_url(storage))
-    path = sqlite_path(url)
-    if path is not None and not path.exists():
-        message = f"The database must exist, but there is no file {path}; say --storage URL."
+    db = open_database(storage_url(storage))
+    if db.file is not None and not db.file.exists():
+        message = f"The database must exist, but there is no file {db.file}; say --storage URL."
         raise StorageError(message)
-    db = open_database(url)
     check_schema(db)
     return db
 

@@ -1,6 +1,9 @@
 """How many workers a machine takes, and on which device each of them trains."""
 
+import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -27,10 +30,28 @@ def placements(device: str, workers: int, threads: int) -> list[Placement]:
         SweepError: the device is not there.
     """
     devices = _devices(device)
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    cores = physical_cores()
     count = workers or (cores if devices == ["cpu"] else len(devices))
     share = threads or max(1, cores // count)
     return [Placement(device=devices[i % len(devices)], threads=share) for i in range(count)]
+
+
+def physical_cores() -> int:
+    """The physical cores that this process may use: affinity and container quota counted."""
+    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass  # no container, or no limit ("max")
+    return max(1, cores)
+
+
+def check_device(device: str) -> None:
+    """Raises a SweepError unless the device is one of this machine."""
+    _devices(device)
 
 
 def _devices(wanted: str) -> list[str]:
@@ -44,7 +65,7 @@ def _devices(wanted: str) -> list[str]:
     known = ["cpu", *gpus] + (["mps"] if torch.backends.mps.is_available() else [])
     if wanted not in known:
         message = (
-            f"`run.device` must be one of auto, {', '.join(known)} on this machine, "
+            f"A device must be one of auto, {', '.join(known)} on this machine, "
             f"but got {wanted!r}."
         )
         raise SweepError(message)

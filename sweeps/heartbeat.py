@@ -48,15 +48,25 @@ class Heartbeat:
         with self._guard:
             self._lease = lease
 
+    def beat(self) -> None:
+        """One sign of life, and more time for the lease in hand."""
+        with self._guard:
+            lease = self._lease
+        try:
+            touch_worker(self._db, self._worker_id)
+            if lease is not None:
+                extend_lease(self._db, lease, self._lease_seconds)
+        except LeaseLost:
+            self._drop(lease)
+        except StudiesError as error:
+            _log.warning("heartbeat: %s", error)
+
+    def _drop(self, lost: Lease | None) -> None:
+        """Forgets a lost lease, unless the worker has taken another trial meanwhile."""
+        with self._guard:
+            if self._lease is lost:
+                self._lease = None
+
     def _run(self) -> None:
         while not self._ended.wait(self._lease_seconds / 4):
-            with self._guard:
-                lease = self._lease
-            try:
-                touch_worker(self._db, self._worker_id)
-                if lease is not None:
-                    extend_lease(self._db, lease, self._lease_seconds)
-            except LeaseLost:
-                self.hold(None)
-            except StudiesError as error:
-                _log.warning("heartbeat: %s", error)
+            self.beat()

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.devices import Placement
+from sweeps.storage import VARIABLE
 
 MAX_RESTARTS = 3
 
@@ -37,8 +38,9 @@ class _Seat:
     log: Path
     worker_id: str = ""
     process: subprocess.Popen[bytes] | None = None
+    log_start: int = 0
     restarts: int = 0
-    ended: bool = field(default=False)
+    ended: bool = False
 
 
 class LocalLauncher:
@@ -69,7 +71,17 @@ class LocalLauncher:
     def start(self) -> None:
         """Starts every worker."""
         for seat in self._seats:
-            self._seat(seat)
+            self._start(seat)
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether a worker found nothing left to do."""
+        return any(seat.process is not None and seat.process.poll() == 0 for seat in self._seats)
+
+    def forgive(self) -> None:
+        """Counts restarts anew: the sweep has got on since the last death."""
+        for seat in self._seats:
+            seat.restarts = 0
 
     @property
     def running(self) -> int:
@@ -114,35 +126,46 @@ class LocalLauncher:
                 seat.process.send_signal(number)
 
     def _bury(self, seat: _Seat, returncode: int) -> Death:
-        worker_id, reason = seat.worker_id, _exit_in_words(returncode, seat.log)
+        worker_id, reason = seat.worker_id, _exit_in_words(returncode, seat)
         seat.restarts += 1
         restarted = seat.restarts <= MAX_RESTARTS and not self._stopping
         if restarted:
-            self._seat(seat)
+            self._start(seat)
         else:
             seat.ended = True
         return Death(worker_id=worker_id, reason=reason, restarted=restarted)
 
-    def _seat(self, seat: _Seat) -> None:
+    def _start(self, seat: _Seat) -> None:
         seat.worker_id = uuid.uuid4().hex
-        command = [sys.executable, "-m", "sweeps.cli", "worker", self._study]
-        command += ["--storage", self._url, "--device", seat.placement.device]
+        # -P: a `reports` or `studies` in the working directory must not hide our packages
+        command = [sys.executable, "-P", "-m", "sweeps.cli", "worker", self._study]
+        command += ["--device", seat.placement.device]
         command += ["--threads", str(seat.placement.threads)]
         command += ["--worker-id", seat.worker_id, "--parent-pid", str(os.getpid())]
         threads = str(seat.placement.threads)
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            VARIABLE: self._url,  # not on the command line, where every user sees a password
+        }
         with seat.log.open("ab") as log:
+            seat.log_start = log.tell()
             seat.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                env=environment,
             )
 
 
-def _exit_in_words(returncode: int, log: Path) -> str:
+def _exit_in_words(returncode: int, seat: _Seat) -> str:
     if returncode < 0:
-        return f"killed by {signal.Signals(-returncode).name}"
-    lines = log.read_text(errors="replace").strip().splitlines()
+        known = {number.value: number.name for number in signal.Signals}
+        return f"killed by {known.get(-returncode, f'signal {-returncode}')}"
+    with seat.log.open("rb") as log:
+        log.seek(seat.log_start)
+        lines = log.read().decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else f"ended with exit status {returncode}"

@@ -1,9 +1,10 @@
 """A sweep on this machine from beginning to end: prepare, start workers, watch, report."""
 
+import math
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,19 @@ import psutil
 from rich.console import Console
 
 from studies.database import Database
+from studies.errors import StorageError
 from studies.leases import release_worker
 from studies.queue import counts
-from studies.records import StudyRecord, TrialState, WorkerRecord
-from studies.workers import end_worker, list_workers
-from sweeps.devices import placements
+from studies.records import FINISHED_STATES, StudyRecord, TrialState, WorkerRecord
+from studies.workers import list_workers
+from sweeps.devices import Placement, placements
 from sweeps.errors import SweepError
 from sweeps.local_launcher import Death, LocalLauncher
-from sweeps.progress import SweepDisplay, snapshot_of
+from sweeps.progress import SweepDisplay
 from sweeps.spec import Spec
 
 POLL_SECONDS = 0.3
+START_TOLERANCE_SECONDS = 30.0  # the start time of a process moves when the clock is set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,7 @@ def _interrupts() -> Iterator[_Interrupts]:
             signal.signal(number, handler)
 
 
-def run_locally(spec: Spec, url: str, console: Console) -> Outcome:
+def run_locally(spec: Spec, db: Database, console: Console) -> Outcome:
     """Runs a spec's study up to its wanted number of trials.
 
     Ctrl-C once lets each running trial end its epoch and leaves it to be continued; twice ends
@@ -79,14 +82,37 @@ def run_locally(spec: Spec, url: str, console: Console) -> Outcome:
     from sweeps.study_setup import prepare_study
 
     with console.status("preparing data and study …"):
-        db, study = prepare_study(spec, url)
+        study = prepare_study(spec, db)
     recover_dead_workers(db, study.name)
+    console.print(_introduction(spec, study, seats), highlight=False, markup=False)
     logs = Path(study.artifacts_dir) / study.name / "logs"
-    launcher = LocalLauncher(study=study.name, url=url, placements=seats, logs=logs)
-    with _interrupts() as interrupts, SweepDisplay(console, study) as display:
+    launcher = LocalLauncher(study=study.name, url=db.url, placements=seats, logs=logs)
+    with _interrupts() as interrupts, SweepDisplay(console, db, study) as display:
+        watch = _Watch(db, study, launcher, display, interrupts)
         launcher.start()
-        _watch(db, study, launcher, display, interrupts)
-    return _outcome(db, study, interrupted=interrupts.count > 0)
+        try:
+            watch.until_the_end()
+        except BaseException:
+            launcher.stop()
+            raise
+    return watch.outcome()
+
+
+def _introduction(spec: Spec, study: StudyRecord, seats: Sequence[Placement]) -> str:
+    """What is about to run, in two lines."""
+    from sweeps.samplers import choose_sampler
+    from sweeps.space import Space
+
+    data = study.data
+    space = Space(spec, math.prod(data["image_shape"]))
+    sampler = choose_sampler(spec.study.sampler, space, study.trials_wanted)
+    devices = ", ".join(sorted({seat.device for seat in seats}))
+    return (
+        f"study {study.name}: {study.trials_wanted} trials on {data['name']} "
+        f"({data['train_size']} training, {data['heldout_size']} held-out examples), "
+        f"{len(seats)} workers on {devices}\n"
+        f"sampler {sampler.name}: {sampler.reason}"
+    )
 
 
 def recover_dead_workers(db: Database, study: str) -> list[int]:
@@ -98,81 +124,107 @@ def recover_dead_workers(db: Database, study: str) -> list[int]:
     for worker in list_workers(db, study, host=socket.gethostname(), ended=False):
         if _is_dead(worker):
             numbers += release_worker(db, worker.id, "its process is gone")
-            end_worker(db, worker.id)
     return numbers
 
 
 def _is_dead(worker: WorkerRecord) -> bool:
+    """Whether a worker of this host is gone: no such process, a zombie, or a later process."""
     try:
-        started = psutil.Process(worker.pid).create_time()
-    except psutil.Error:
+        process = psutil.Process(worker.pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        started = process.create_time()
+    except psutil.NoSuchProcess:
         return True
-    return abs(started - worker.process_started_at) > 1.0  # another process has that number now
+    except psutil.Error:
+        return False
+    return abs(started - worker.process_started_at) > START_TOLERANCE_SECONDS
 
 
-def _watch(
-    db: Database,
-    study: StudyRecord,
-    launcher: LocalLauncher,
-    display: SweepDisplay,
-    interrupts: _Interrupts,
-) -> None:
-    handled = 0
-    while True:
-        alive = launcher.running
-        deaths = launcher.deaths()
-        for death in deaths:
-            _recover(db, death, display)
-        display.show(snapshot_of(db, study))
-        if interrupts.count > handled:
-            handled = interrupts.count
-            _stop(db, launcher, display, at_once=handled > 1)
-        if not alive and not launcher.running:
-            _check_end(db, study, deaths, interrupted=handled > 0)
+class _Watch:
+    """Looks after the workers of a run until all have left."""
+
+    def __init__(
+        self,
+        db: Database,
+        study: StudyRecord,
+        launcher: LocalLauncher,
+        display: SweepDisplay,
+        interrupts: _Interrupts,
+    ) -> None:
+        self._db = db
+        self._study = study
+        self._launcher = launcher
+        self._display = display
+        self._interrupts = interrupts
+        self._heard = 0
+        self._finished = 0
+        self._last_death = "see the logs"
+
+    def until_the_end(self) -> None:
+        """Returns when no worker is left.
+
+        Raises:
+            SweepError: they all ended before the sweep was finished.
+        """
+        while self._look():
+            time.sleep(POLL_SECONDS)
+        if not self._heard:
+            self._check_end()
+
+    def _look(self) -> bool:
+        """Recovers from deaths, draws, hears interrupts; False once no worker was or is alive."""
+        alive = self._launcher.running
+        try:
+            for death in self._launcher.deaths():
+                self._recover(death)
+            finished = self._display.refresh()
+            if finished > self._finished:
+                self._launcher.forgive()
+            self._finished = finished
+        except StorageError as error:
+            self._display.note(f"the database does not answer: {error}")
+        if self._interrupts.count > self._heard:
+            self._heard = self._interrupts.count
+            self._stop(at_once=self._heard > 1)
+        return alive > 0 or self._launcher.running > 0
+
+    def _recover(self, death: Death) -> None:
+        numbers = release_worker(self._db, death.worker_id, death.reason, counts=not self._heard)
+        if self._heard:
             return
-        time.sleep(POLL_SECONDS)
+        self._last_death = death.reason
+        left = f"; trial {numbers[0]} goes on elsewhere" if numbers else ""
+        then = "" if death.restarted else "; not started again"
+        self._display.note(f"a worker ended: {death.reason}{left}{then}")
 
+    def _stop(self, *, at_once: bool) -> None:
+        if at_once:
+            self._launcher.kill()
+            return
+        self._display.note("stopping when the running epochs end (Ctrl-C again: at once)")
+        self._launcher.stop()
 
-def _recover(db: Database, death: Death, display: SweepDisplay) -> None:
-    numbers = release_worker(db, death.worker_id, death.reason)
-    end_worker(db, death.worker_id)
-    left = f"; trial {numbers[0]} goes on elsewhere" if numbers else ""
-    then = "" if death.restarted else "; not started again"
-    display.note(f"a worker ended: {death.reason}{left}{then}")
+    def _check_end(self) -> None:
+        states = counts(self._db, self._study.name)
+        short = sum(states[state] for state in FINISHED_STATES) < self._study.trials_wanted
+        unfinished = states["queued"] or states["running"]
+        if not unfinished and (self._launcher.ended_well or not short):
+            return
+        message = (
+            f"Every worker ended before the sweep was finished: {self._last_death} (logs: "
+            f"{Path(self._study.artifacts_dir) / self._study.name / 'logs'}). Finished trials "
+            "are stored; the same command goes on with the others."
+        )
+        raise SweepError(message)
 
-
-def _stop(db: Database, launcher: LocalLauncher, display: SweepDisplay, *, at_once: bool) -> None:
-    if not at_once:
-        display.note("stopping when the running epochs end (Ctrl-C again: at once)")
-        launcher.stop()
-        return
-    for worker_id in launcher.kill():
-        release_worker(db, worker_id, "stopped at once")
-        end_worker(db, worker_id)
-
-
-def _check_end(
-    db: Database, study: StudyRecord, deaths: list[Death], *, interrupted: bool
-) -> None:
-    states = counts(db, study.name)
-    if interrupted or not (states["queued"] or states["running"]):
-        return
-    reason = deaths[-1].reason if deaths else "see the logs"
-    message = (
-        f"Every worker ended before the sweep was finished: {reason} (logs: "
-        f"{Path(study.artifacts_dir) / study.name / 'logs'}). Finished trials are stored; "
-        "the same command goes on with the others."
-    )
-    raise SweepError(message)
-
-
-def _outcome(db: Database, study: StudyRecord, *, interrupted: bool) -> Outcome:
-    states = counts(db, study.name)
-    finished = states["complete"] + states["diverged"] + states["failed"]
-    short = finished < study.trials_wanted
-    return Outcome(
-        study=study,
-        interrupted=interrupted and short,
-        exhausted=short and not interrupted,
-        states=states,
-    )
+    def outcome(self) -> Outcome:
+        """How it ended."""
+        states = counts(self._db, self._study.name)
+        short = sum(states[state] for state in FINISHED_STATES) < self._study.trials_wanted
+        return Outcome(
+            study=self._study,
+            interrupted=short and self._heard > 0,
+            exhausted=short and not self._heard,
+            states=states,
+        )

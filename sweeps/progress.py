@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from typing import Self, final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,47 +12,38 @@ from rich.text import Text
 
 from studies.database import Database
 from studies.fronts import study_front
-from studies.queries import epochs_of, query_trials
+from studies.queries import last_epochs_of, query_trials
 from studies.records import EpochRecord, StudyRecord, TrialRecord
 
-FINISHED = ("complete", "diverged", "failed")
 
+@final
+class Snapshots:
+    """A study as it is now, read again at little cost: only what is new since the last look."""
 
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """A study at one moment.
+    def __init__(self, db: Database, study: StudyRecord) -> None:
+        self._db = db
+        self._study = study
+        self._since = 0.0
+        self.wanted = study.trials_wanted
+        self.finished: dict[int, TrialRecord] = {}
+        self.running: list[tuple[TrialRecord, EpochRecord | None]] = []
+        self.front_size = 0
+        self.hypervolume = 0.0
 
-    Attributes:
-        finished: trials that are complete, diverged or failed, in order of number.
-        running: trials in training with their last epoch's record (None before the first).
-        wanted: how many trials the study is to have.
-        front_size: number of non-dominated trials.
-        hypervolume: against the study's fixed reference point.
-    """
-
-    finished: Sequence[TrialRecord]
-    running: Sequence[tuple[TrialRecord, EpochRecord | None]]
-    wanted: int
-    front_size: int
-    hypervolume: float
-
-
-def snapshot_of(db: Database, study: StudyRecord) -> Snapshot:
-    """Reads the study as it is now."""
-    trials = query_trials(db, study.name)
-    running = [trial for trial in trials if trial.state == "running"]
-    last: dict[int, EpochRecord] = {}
-    if running:
-        epochs = epochs_of(db, study.name, [trial.number for trial in running])
-        last = {number: records[-1] for number, records in epochs.items() if records}
-    front = study_front(db, study.name)
-    return Snapshot(
-        finished=[trial for trial in trials if trial.state in FINISHED],
-        running=[(trial, last.get(trial.number)) for trial in running],
-        wanted=study.trials_wanted,
-        front_size=len(front.trials),
-        hypervolume=front.hypervolume,
-    )
+    def refresh(self) -> list[TrialRecord]:
+        """Reads what is new; returns the trials that finished since the last look."""
+        found = query_trials(self._db, self._study.name, where=f"finished_at >= {self._since!r}")
+        new = [trial for trial in found if trial.number not in self.finished]
+        self.finished.update({trial.number: trial for trial in new})
+        self._since = max((trial.finished_at or 0.0 for trial in found), default=self._since)
+        running = query_trials(self._db, self._study.name, where="state = 'running'")
+        numbers = [trial.number for trial in running]
+        last = last_epochs_of(self._db, self._study.name, numbers) if numbers else {}
+        self.running = [(trial, last.get(trial.number)) for trial in running]
+        if new:
+            front = study_front(self._db, self._study.name)
+            self.front_size, self.hypervolume = len(front.trials), front.hypervolume
+        return new
 
 
 class SweepDisplay:
@@ -61,16 +51,17 @@ class SweepDisplay:
 
     Args:
         console: where to draw.
+        db: where the study is.
         study: whose progress it is.
     """
 
-    def __init__(self, console: Console, study: StudyRecord) -> None:
+    def __init__(self, console: Console, db: Database, study: StudyRecord) -> None:
         self._console = console
         self._study = study
+        self._snapshots = Snapshots(db, study)
         self._unit = "nats" if study.distortion == "nll" else "SE"
         self._started = time.monotonic()
         self._at_start: int | None = None
-        self._told: set[int] = set()
         self._note = ""
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
@@ -100,59 +91,53 @@ class SweepDisplay:
         if not self._live.is_started:
             self._console.print(text, highlight=False, markup=False)
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Draws the study as it is now."""
+    def refresh(self) -> int:
+        """Draws the study as it is now; returns how many of its trials are finished."""
+        now = self._snapshots
+        new = now.refresh()
+        done = len(now.finished)
         if self._at_start is None:
-            self._at_start = len(snapshot.finished)
-            self._told = {trial.number for trial in snapshot.finished}
-        self._bar.update(
-            self._task,
-            completed=len(snapshot.finished),
-            total=snapshot.wanted,
-            left=self._time_left(snapshot),
-        )
+            self._at_start = done
+        else:
+            self._tell(new, done)
+        self._bar.update(self._task, completed=done, left=self._time_left(done))
         if self._live.is_started:
-            self._live.update(self._drawing(snapshot))
-        self._tell_new(snapshot)
+            self._live.update(self._drawing())
+        return done
 
-    def _tell_new(self, snapshot: Snapshot) -> None:
-        new = [trial for trial in snapshot.finished if trial.number not in self._told]
-        self._told |= {trial.number for trial in new}
-        for trial in new:
+    def _tell(self, new: Sequence[TrialRecord], done: int) -> None:
+        """A line for each new trial; on a terminal only for those that went wrong."""
+        for place, trial in enumerate(new, start=done - len(new) + 1):
             if trial.state == "complete" and self._live.is_started:
                 continue
-            self._console.print(
-                trial_line(trial, self._study.distortion, len(self._told), snapshot.wanted),
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            line = trial_line(trial, self._study.distortion, place, self._study.trials_wanted)
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def _time_left(self, snapshot: Snapshot) -> str:
-        done = len(snapshot.finished) - (self._at_start or 0)
-        left = snapshot.wanted - len(snapshot.finished)
+    def _time_left(self, finished: int) -> str:
+        done = finished - (self._at_start or 0)
+        left = self._study.trials_wanted - finished
         if left <= 0 or done <= 0:
             return ""
         seconds = (time.monotonic() - self._started) / done * left
         return f"about {_duration(seconds)} left"
 
-    def _drawing(self, snapshot: Snapshot) -> RenderableType:
+    def _drawing(self) -> RenderableType:
         summary = (
-            f"front: {snapshot.front_size} trials   hypervolume: {snapshot.hypervolume:.4g}"
+            f"front: {self._snapshots.front_size} trials   hypervolume: {self._snapshots.hypervolume:.4g}"
             f" (reference R = {self._study.rate_reference_nats:.1f} nats,"
             f" D = {self._study.distortion_reference:.1f} {self._unit})"
         )
-        parts: list[RenderableType] = [self._bar, self._running_table(snapshot), Text(summary)]
+        parts: list[RenderableType] = [self._bar, self._running_table(), Text(summary)]
         if self._note:
             parts.append(Text(self._note, style="yellow"))
         return Group(*parts)
 
-    def _running_table(self, snapshot: Snapshot) -> Table:
+    def _running_table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for heading in ("trial", "epoch", "R (nats)", f"D ({self._unit})", "β", "M"):
             table.add_column(heading, justify="right")
         table.add_column("settings")
-        for trial, epoch in snapshot.running:
+        for trial, epoch in self._snapshots.running:
             table.add_row(
                 str(trial.number),
                 f"{epoch.epoch if epoch else 0}/{trial.epochs}",

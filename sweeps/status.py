@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 
 from studies.database import Database
 from studies.fronts import study_front
-from studies.queries import epochs_of, query_trials
+from studies.queries import last_epochs_of, query_trials
 from studies.queue import counts
-from studies.records import TrialState
+from studies.records import FINISHED_STATES, TrialState
 from studies.study_records import get_study, list_studies
 from studies.workers import list_workers
 from sweeps.progress import trial_line
@@ -39,7 +39,7 @@ class StudyStatus:
         front_size: number of non-dominated trials.
         hypervolume: against the study's fixed reference point.
         running: trials in training.
-        workers: live workers, as host:pid on device.
+        workers: those that have not ended, as host:pid on device.
         problems: diverged and failed trials, a line each.
     """
 
@@ -61,7 +61,7 @@ def status_of(db: Database, study: str | None) -> list[StudyStatus]:
     Raises:
         StudyNotFound: no study has that name.
     """
-    names = [study] if study else [record.name for record in list_studies(db)]
+    names = [study] if study is not None else [record.name for record in list_studies(db)]
     return [_study_status(db, name) for name in names]
 
 
@@ -69,11 +69,10 @@ def _study_status(db: Database, name: str) -> StudyStatus:
     record = get_study(db, name)
     front = study_front(db, name)
     unfinished = query_trials(db, name, where="state = 'running'")
-    last = epochs_of(db, name, [trial.number for trial in unfinished]) if unfinished else {}
+    last = last_epochs_of(db, name, [trial.number for trial in unfinished]) if unfinished else {}
     running = []
     for trial in unfinished:
-        epochs = last.get(trial.number)
-        epoch = epochs[-1] if epochs else None
+        epoch = last.get(trial.number)
         nll = record.distortion == "nll"
         running.append(
             RunningTrial(
@@ -89,7 +88,7 @@ def _study_status(db: Database, name: str) -> StudyStatus:
         )
     wrong = query_trials(db, name, where="state in ('diverged', 'failed')")
     states = counts(db, name)
-    finished = sum(states[state] for state in ("complete", "diverged", "failed"))
+    finished = sum(states[state] for state in FINISHED_STATES)
     return StudyStatus(
         name=name,
         data=record.data["name"],
@@ -122,7 +121,7 @@ def render_status(found: Sequence[StudyStatus], *, as_json: bool) -> str:
 def _paragraph(status: StudyStatus) -> str:
     unit = "nats" if status.distortion == "nll" else "SE"
     states = ", ".join(f"{count} {state}" for state, count in status.states.items() if count)
-    finished = sum(status.states[state] for state in ("complete", "diverged", "failed"))
+    finished = sum(status.states[state] for state in FINISHED_STATES)
     lines = [
         f"{status.name}  ({status.data}, D in {unit})",
         f"  trials   {finished} of {status.trials_wanted} finished ({states or 'none yet'})",

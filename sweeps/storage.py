@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+from studies.database import Database
+from sweeps.errors import SweepError
+from sweeps.spec_sections import storage_problem
+
 VARIABLE = "RDSWEEP_STORAGE"
 DEFAULT = "sqlite:///rdsweep.db"
 
@@ -13,35 +17,29 @@ def storage_url(option: str | None, spec: str | None = None) -> str:
     Args:
         option: what `--storage` said, or None.
         spec: what the spec says, or None where there is no spec.
+
+    Raises:
+        SweepError: it is no URL of a database that rdsweep knows.
     """
-    return option or os.environ.get(VARIABLE) or spec or DEFAULT
+    asked = [("--storage", option), (VARIABLE, os.environ.get(VARIABLE)), ("study.storage", spec)]
+    origin, url = next(((name, value) for name, value in asked if value), ("", DEFAULT))
+    problem = storage_problem(url)
+    if problem:
+        message = f"{origin}: {problem}."
+        raise SweepError(message)
+    return url
 
 
-def sqlite_path(url: str) -> Path | None:
-    """The absolute file path behind a SQLite URL; None for other databases."""
-    scheme, separator, path = url.partition(":///")
-    if not separator or not scheme.startswith("sqlite"):
-        return None
-    return Path(path.partition("?")[0]).absolute()
-
-
-def absolute_url(url: str) -> str:
-    """The same URL with SQLite's file path made absolute, so that workers may stand elsewhere."""
-    path = sqlite_path(url)
-    return url if path is None else f"{url.partition(':///')[0]}:///{path}"
-
-
-def artifacts_directory(url: str, wanted: str) -> Path:
+def artifacts_directory(db: Database, wanted: str) -> Path:
     """The absolute directory for checkpoints and logs.
 
     Args:
-        url: the study's database.
+        db: the study's database.
         wanted: the spec's `study.artifacts`; empty means `<database file>-files` beside a SQLite
             file, and `rdsweep-files` in the working directory for other databases.
     """
     if wanted:
         return Path(wanted).expanduser().absolute()
-    path = sqlite_path(url)
-    if path is None:
+    if db.file is None:
         return Path("rdsweep-files").absolute()
-    return path.with_name(f"{path.stem}-files")
+    return db.file.with_name(f"{db.file.name}-files")

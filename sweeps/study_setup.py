@@ -3,48 +3,78 @@
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from studies.database import Database, open_database, prepare_schema
-from studies.errors import StudyNotFound
+from studies.database import Database, prepare_schema
+from studies.errors import StudyExists, StudyNotFound
 from studies.rate_distortion import shannon_rate
 from studies.records import StudyRecord
 from studies.study_records import create_study, get_study, update_study
 from sweeps.errors import SweepError
 from sweeps.optuna_store import create_optuna_study
+from sweeps.samplers import choose_sampler
+from sweeps.space import Space
 from sweeps.spec import Spec, changes
 from sweeps.storage import artifacts_directory
 from sweeps.versions import code_version, package_versions
 from vae_models.data import DataSet, load_data
 
+_WITHOUT_FILES = ("digits", "gaussian", "sprites")
+
 REFERENCE_SHARE = 0.05
 """The share of the data's variance that is left at the hypervolume's reference rate."""
 
 
-def prepare_study(spec: Spec, url: str) -> tuple[Database, StudyRecord]:
+def prepare_study(spec: Spec, db: Database) -> StudyRecord:
     """The study of a spec: made when it is new, taken up where it fits.
 
     Args:
         spec: the validated spec.
-        url: the database, SQLite paths absolute.
+        db: the database; its tables are made when they are missing.
 
     Raises:
         DataError: the data set is missing or unreadable.
-        SweepError: the study exists and its trials would not compare with those of this spec.
+        SweepError: the study exists and its trials would not compare with those of this spec, or
+            its files cannot be written.
         StorageError: the database cannot be made or reached.
     """
     data = load_data(spec.data)
-    db = open_database(url)
+    _check_heldout(data)
+    record = _study_record(spec, db, data)
+    _make_directory(record.artifacts_dir)
     prepare_schema(db)
-    record = _study_record(spec, url, data)
     try:
         existing = get_study(db, spec.study.name)
     except StudyNotFound:
-        create_optuna_study(db, url, spec)
-        create_study(db, record)
-        return db, get_study(db, spec.study.name)
+        create_optuna_study(db, db.url, spec)
+        with suppress(StudyExists):  # another `rdsweep run` of the same spec was quicker
+            return create_study(db, record)
+        existing = get_study(db, spec.study.name)
     _refuse_mixing(existing, record)
     update_study(db, record)
-    return db, get_study(db, spec.study.name)
+    return get_study(db, spec.study.name)
+
+
+def _check_heldout(data: DataSet) -> None:
+    if len(data.heldout) >= 2:
+        return
+    message = (
+        "The held-out split must have two examples or more to evaluate on, but "
+        f"{data.name!r} leaves {len(data.heldout)} of {len(data.train) + len(data.heldout)}; "
+        "raise data.heldout_fraction."
+    )
+    raise SweepError(message)
+
+
+def _make_directory(path: str) -> None:
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = (
+            f"`study.artifacts` must be a directory to write to, but {path}: {error.strerror}."
+        )
+        raise SweepError(message) from error
 
 
 def _refuse_mixing(existing: StudyRecord, wanted: StudyRecord) -> None:
@@ -60,28 +90,33 @@ def _refuse_mixing(existing: StudyRecord, wanted: StudyRecord) -> None:
         raise SweepError(message)
 
 
-def _study_record(spec: Spec, url: str, data: DataSet) -> StudyRecord:
+def _study_record(spec: Spec, db: Database, data: DataSet) -> StudyRecord:
+    document = spec.to_dict()
+    del document["study"]["storage"]  # it may hold a password, and the database may move
+    space = Space(spec, data.pixels)
     return StudyRecord(
         name=spec.study.name,
-        spec=spec.to_dict(),
+        spec=document,
         spec_hash=spec.hash,
         distortion=spec.study.distortion,
         trials_wanted=spec.study.trials,
-        sampler=spec.study.sampler,
-        data=describe_data(data),
+        sampler=choose_sampler(spec.study.sampler, space, spec.study.trials).name,
+        data=describe_data(spec, data),
         spectrum=tuple(float(value) for value in data.spectrum),
         rate_reference_nats=reference_rate(data),
         distortion_reference=reference_distortion(spec, data),
-        artifacts_dir=str(artifacts_directory(url, spec.study.artifacts)),
+        artifacts_dir=str(artifacts_directory(db, spec.study.artifacts)),
         code_version=code_version(),
         packages=package_versions(),
         created_at=time.time(),
     )
 
 
-def describe_data(data: DataSet) -> dict[str, object]:
-    """What the record keeps of a data set: name, sizes, shape, binarisation, checksum."""
+def describe_data(spec: Spec, data: DataSet) -> dict[str, object]:
+    """What the record keeps of a data set: name, place, sizes, shape, binarisation, checksum."""
+    place = Path(spec.data.root).expanduser().absolute()
     return {
+        "root": None if spec.data.name in _WITHOUT_FILES else str(place),
         "name": data.name,
         "train_size": len(data.train),
         "heldout_size": len(data.heldout),

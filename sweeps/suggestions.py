@@ -18,14 +18,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from studies.database import Database
 from studies.queries import query_trials
-from studies.queue import (
-    acquire_sampler,
-    add_trials,
-    mark_told,
-    release_sampler,
-    untold_trials,
-)
+from studies.queue import add_trials, mark_told, untold_trials
 from studies.records import TrialRecord
+from studies.sampler_lease import acquire_sampler, release_sampler
 from studies.study_records import get_study
 from sweeps.errors import SuggestionError
 from sweeps.optuna_store import load_optuna_study

@@ -1,18 +1,28 @@
 """Which code and packages made a number."""
 
 import platform
+import shutil
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 _PACKAGES = ("rdsweep", "torch", "torchvision", "optuna", "sqlalchemy", "numpy", "scikit-learn")
 
 
 def code_version() -> str:
-    """Rdsweep's own version, "unknown" where it runs without being installed."""
-    return package_versions()["rdsweep"]
+    """Rdsweep's own version, and the commit of the checkout that it runs from, if any."""
+    root = Path(__file__).parent.parent
+    released = package_versions()["rdsweep"]
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return released
+    command = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    described = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return f"{released}+{described.stdout.strip()}" if described.returncode == 0 else released
 
 
 def package_versions() -> dict[str, str]:
-    """The version of Python and of each package that can move a number."""
+    """The version of Python and of each package that can move a number; "unknown" if not installed."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

@@ -10,20 +10,22 @@ import socket
 import time
 import traceback
 import uuid
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
 
-from studies.database import Database, check_schema, open_database
-from studies.errors import LeaseLost, StudiesError
+from studies.database import Database
+from studies.errors import LeaseLost, RecordError, StudiesError
 from studies.leases import release_trial, take_trial
 from studies.outcomes import fail_trial
 from studies.queue import counts
 from studies.records import Lease, StudyRecord
 from studies.study_records import get_study
-from studies.workers import end_worker, register_worker
+from studies.workers import end_worker, list_workers, register_worker
 from sweeps.attempt import Attempt
+from sweeps.devices import check_device
 from sweeps.errors import SweepError
 from sweeps.heartbeat import Heartbeat
 from sweeps.spec import Spec
@@ -54,7 +56,7 @@ class WorkerOptions:
     parent_pid: int | None = None
 
 
-def run_worker(study: str, url: str, options: WorkerOptions) -> None:
+def run_worker(study: str, db: Database, options: WorkerOptions) -> None:
     """Works on a study until all its trials are finished or a stop is asked for.
 
     Raises:
@@ -64,9 +66,8 @@ def run_worker(study: str, url: str, options: WorkerOptions) -> None:
     """
     stop = StopRequest(options.parent_pid)
     stop.install()
+    check_device(options.device)
     torch.set_num_threads(options.threads)
-    db = open_database(url)
-    check_schema(db)
     record = get_study(db, study)
     spec = Spec.from_dict(record.spec)
     data = _data_of(record, spec)
@@ -74,7 +75,7 @@ def run_worker(study: str, url: str, options: WorkerOptions) -> None:
     try:
         with Heartbeat(db, worker_id, spec.run.lease_seconds) as heartbeat:
             desk = SuggestionDesk(
-                db, url, study=study, spec=spec, pixels=data.pixels, worker_id=worker_id
+                db, db.url, study=study, spec=spec, pixels=data.pixels, worker_id=worker_id
             )
             _Worker(
                 db=db,
@@ -92,7 +93,8 @@ def run_worker(study: str, url: str, options: WorkerOptions) -> None:
 
 
 def _data_of(record: StudyRecord, spec: Spec) -> DataSet:
-    data = load_data(spec.data)
+    root = record.data["root"]  # absolute: this worker may stand elsewhere
+    data = load_data(spec.data if root is None else replace(spec.data, root=root))
     if data.checksum != record.data["checksum"]:
         message = (
             f"The data must be what study {record.name!r} was made with (checksum "
@@ -149,8 +151,13 @@ class _Worker:
                 return
 
     def _more_is_coming(self) -> bool:
-        """Refills the queue; False when every trial of the study is finished and told."""
-        refill = self.desk.refill(1)
+        """Refills the queue; False when every trial of the study is finished and told.
+
+        A batch holds one suggestion for each worker: with one worker each suggestion knows all
+        results before it, and a seeded study repeats.
+        """
+        workers = len(list_workers(self.db, self.study.name, ended=False))
+        refill = self.desk.refill(max(1, workers))
         if refill.queued:
             return True
         unfinished = counts(self.db, self.study.name)
@@ -161,7 +168,6 @@ class _Worker:
 
     def _run(self, lease: Lease) -> None:
         self.heartbeat.hold(lease)
-        started = time.monotonic()
         attempt = Attempt(
             db=self.db,
             study=self.study,
@@ -171,19 +177,38 @@ class _Worker:
             stop=self.stop,
         )
         try:
-            attempt.run()
+            self._attempt(attempt)
         except LeaseLost as error:
             _log.warning("trial %d: %s", lease.number, error)
-        except KeyboardInterrupt:
-            release_trial(self.db, lease, "stopped at once")
-            raise
-        except OSError as error:
-            release_trial(self.db, lease, f"could not write: {error}")
-            message = f"The files of a trial must be writable, but: {error}; run again later."
-            raise SweepError(message) from error
-        except StudiesError:
-            raise  # the database is gone, the trial is not: whoever comes next goes on with it
-        except Exception:  # noqa: BLE001 - whatever went wrong belongs into the trial's record
-            fail_trial(self.db, lease, traceback.format_exc(), time.monotonic() - started)
         finally:
             self.heartbeat.hold(None)
+
+    def _attempt(self, attempt: Attempt) -> None:
+        """Runs an attempt and records how it ended, unless the lease is lost."""
+        lease = attempt.lease
+        try:
+            attempt.run()
+        except KeyboardInterrupt:
+            with suppress(LeaseLost):
+                release_trial(self.db, lease, "stopped at once")
+            raise
+        except OSError as error:
+            with suppress(LeaseLost):
+                release_trial(self.db, lease, f"could not write: {error}")
+            message = f"The files of a trial must be writable, but: {error}; run again later."
+            raise SweepError(message) from error
+        except RecordError:
+            fail_trial(self.db, lease, traceback.format_exc())
+        except StudiesError:
+            raise  # the database is gone, the trial is not: whoever comes next goes on with it
+        except Exception as error:  # noqa: BLE001 - what went wrong belongs into the record
+            fail_trial(self.db, lease, traceback.format_exc())
+            self._check_device_lives(lease.number, error)
+
+    def _check_device_lives(self, number: int, error: Exception) -> None:
+        """Leaves the process if the error broke the device for good (a CUDA assert does)."""
+        try:
+            torch.zeros(1, device=self.device).item()
+        except RuntimeError:
+            message = f"The device must answer after trial {number}, but it does not: {error}"
+            raise SweepError(message) from error

@@ -99,6 +99,16 @@ class DataSet:
         return images if self.scale == 1 else images * self.scale
 
     @cached_property
+    def binary(self) -> bool:
+        """Whether every value that a model sees is zero or one."""
+        if self.binarisation != "none":
+            return True
+        return all(
+            bool(((split == 0) | (split * self.scale == 1)).all())
+            for split in (self.train, self.heldout)
+        )
+
+    @cached_property
     def checksum(self) -> str:
         """SHA-256 (hex) over everything that decides what a model sees, equal on every machine.
 

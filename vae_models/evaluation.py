@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vae_models.data import DataSet
 from vae_models.errors import DataError, NonFiniteError
+from vae_models.likelihoods import Bernoulli
 from vae_models.posterior import DiagonalNormal
 from vae_models.vae import VAE
 
@@ -42,6 +43,8 @@ class Evaluation:
         elbo_nats: The evidence lower bound, ``-(distortion_nll_nats + rate_nats)``.
         mse: ``distortion_se / N``.
         psnr_db: ``10 log10(peak² / mse)``; None for data without a peak.
+        bits_per_dim: -ELBO in bits per pixel, where it bounds a probability of discrete data:
+            a Bernoulli likelihood on binary data; else None.
         active_units: Latents whose `latent_mean_variance` is above `ACTIVE_VARIANCE`.
         collapsed: Whether no latent is active.
         sigma2: The decoder's variance, squared model units; None where there is none.
@@ -58,6 +61,7 @@ class Evaluation:
     elbo_nats: float
     mse: float
     psnr_db: float | None
+    bits_per_dim: float | None
     active_units: int
     collapsed: bool
     sigma2: float | None
@@ -120,6 +124,7 @@ def evaluate(
         elbo_nats=-(nll + rate),
         mse=mse,
         psnr_db=_psnr_db(mse, data.peak),
+        bits_per_dim=_bits_per_dim(model, data, nll + rate),
         active_units=active,
         collapsed=active == 0,
         sigma2=model.likelihood.sigma2,
@@ -184,7 +189,7 @@ def _per_example(
             nll, error = _mean_costs(model, batch, posterior, noise[:, part].to(device))
             batches.append((posterior.mean, posterior.kl_nats(), nll, error))
     means, kl, nll, error = (
-        torch.cat([column.double().cpu() for column in columns])
+        torch.cat([column.cpu().double() for column in columns])
         for columns in zip(*batches, strict=True)
     )
     return _PerExample(means=means, kl_nats=kl, nll_nats=nll, squared_error=error)
@@ -198,8 +203,8 @@ def _mean_costs(
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
     """NLL and squared error of each image, averaged over draws from its posterior."""
     draws = [model.decode(posterior.sample(draw)).costs(images) for draw in noise]
-    nll = torch.stack([nll.double() for nll, _ in draws]).mean(0)
-    error = torch.stack([error.double() for _, error in draws]).mean(0)
+    nll = torch.stack([nll.cpu().double() for nll, _ in draws]).mean(0)
+    error = torch.stack([error.cpu().double() for _, error in draws]).mean(0)
     return nll, error
 
 
@@ -217,6 +222,12 @@ def _inference(model: VAE) -> Iterator[torch.device]:
 
 def _mean_and_stderr(values: Float[Tensor, " example"]) -> tuple[float, float]:
     return values.mean().item(), values.std().item() / math.sqrt(len(values))
+
+
+def _bits_per_dim(model: VAE, data: DataSet, bound_nats: float) -> float | None:
+    if not (isinstance(model.likelihood, Bernoulli) and data.binary):
+        return None
+    return bound_nats / (data.pixels * math.log(2))
 
 
 def _psnr_db(mse: float, peak: float | None) -> float | None:

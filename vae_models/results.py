@@ -19,8 +19,10 @@ class EpochResult:
         distortion_se: Squared error per example, in squared model units.
         distortion_nll_nats: Nats per example under the trial's own likelihood.
         objective: The loss that was minimised, in training units: not comparable across trials.
-        annealing_weight: The share of the KL's weight in force.
-        learning_rate: Adam's step size in force.
+        annealing_weight: The share of the KL's weight in force, mean over the steps.
+        nll_weight: The weight on the NLL in nats.
+        rate_weight: The weight on the rate in nats, annealing included, mean over the steps.
+        learning_rate: Adam's step size in force, mean over the steps.
         seconds: Wall-clock seconds that the epoch took.
     """
 
@@ -32,6 +34,8 @@ class EpochResult:
     distortion_nll_nats: float
     objective: float
     annealing_weight: float
+    nll_weight: float
+    rate_weight: float
     learning_rate: float
     seconds: float
 

@@ -104,6 +104,8 @@ class Slot:
             distortion_nll_nats=nll,
             objective=objective,
             annealing_weight=float(np.mean(annealing)),
+            nll_weight=self._weights.nll,
+            rate_weight=self._weights.rate * float(np.mean(annealing)),
             learning_rate=float(np.mean(rates)),
             seconds=time.perf_counter() - started,
         )
@@ -193,10 +195,14 @@ class Slot:
                 checkpoint=checkpoint.data_checksum,
                 data=self._data.checksum,
             )
-        self.model.load_state_dict(checkpoint.model)
         stored = self._optimiser.state_dict()
         stored["state"] = _nested(checkpoint.optimiser)
-        self._optimiser.load_state_dict(stored)
+        try:
+            self.model.load_state_dict(checkpoint.model)
+            self._optimiser.load_state_dict(stored)
+        except (RuntimeError, ValueError, KeyError) as error:
+            message = f"A checkpoint's tensors must fit the trial's network, but: {error}"
+            raise CheckpointError(message) from error
         self.epoch = checkpoint.epoch
         if checkpoint.last is not None:
             self.last = replace(checkpoint.last, slot=self.index)

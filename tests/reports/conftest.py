@@ -123,6 +123,8 @@ def _epochs(trial: TrialRecord, numbers: Sequence[int]) -> tuple[EpochRecord, ..
             distortion_nll_nats=(trial.distortion_nll_nats or 0.0) + 24.0 * 0.5**epoch,
             objective=1.0,
             annealing_weight=min(1.0, epoch / 3),
+            nll_weight=1.0,
+            rate_weight=min(1.0, epoch / 3) * trial.beta,
             seconds=0.5,
         )
         for epoch in numbers
@@ -142,12 +144,12 @@ def _latents(trial: TrialRecord) -> tuple[LatentRecord, ...]:
     )
 
 
-def _pictures(array: NDArray[Any]) -> ArtifactRecord:
+def _pictures(array: NDArray[Any], kind: str = "reconstructions") -> ArtifactRecord:
     buffer = io.BytesIO()
     np.save(buffer, array)
     content = buffer.getvalue()
     return ArtifactRecord(
-        kind="reconstructions",
+        kind=kind,
         media_type="application/x-npy",
         content=content,
         path=None,
@@ -163,6 +165,7 @@ def _dossier(trials: Sequence[TrialRecord], **changes: Any) -> Dossier:
         epochs={t.number: _epochs(t, range(1, 6)) for t in trials if t.state == "complete"},
         latents={t.number: _latents(t) for t in trials if t.state == "complete"},
         reconstructions={},
+        samples={},
     )
 
 
@@ -244,9 +247,10 @@ def _play(database: Database, study: str, trial: TrialRecord, *, images: bool) -
         names = [field.name for field in fields(EvaluationRecord)]
         evaluation = EvaluationRecord(**{name: getattr(trial, name) for name in names})
         picture = np.random.default_rng(trial.number).random((2, 6, 1, 8, 8)).astype(np.float16)
-        artifacts = [_pictures(picture)] if images else []
-        finish_trial(database, lease, evaluation, _latents(trial), artifacts, trial.seconds)
+        drawn = (picture[1] * 255).astype(np.uint8)
+        artifacts = [_pictures(picture), _pictures(drawn, "samples")] if images else []
+        finish_trial(database, lease, evaluation, _latents(trial), artifacts)
     elif trial.state == "diverged":
-        diverge_trial(database, lease, trial.error or "", trial.seconds, None)
+        diverge_trial(database, lease, trial.error or "")
     elif trial.state == "failed":
-        fail_trial(database, lease, trial.error or "", trial.seconds)
+        fail_trial(database, lease, trial.error or "")

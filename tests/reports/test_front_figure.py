@@ -14,6 +14,7 @@ from reports.beta_scale import beta_scale_of, log_ticks
 from reports.dossier import Dossier, spread
 from reports.front_figure import draw_front
 from reports.front_plane import alt_of, caption_of, front_plane
+from studies.rate_distortion import shannon_rate
 from studies.records import TrialRecord
 
 MakeTrial = Callable[..., TrialRecord]
@@ -70,6 +71,27 @@ def test_the_bound_is_reverse_water_filling_found_by_bisection(
     assert bound[0] == pytest.approx((0.0, spectrum.sum()))
     for rate, distortion in bound[::20]:
         assert distortion == pytest.approx(distortion_at(rate), rel=1e-6)
+
+
+def test_the_bound_of_gaussian_data_is_that_of_their_source_and_not_of_the_sample(
+    curve: list[TrialRecord], make_dossier: MakeDossier
+) -> None:
+    """Only below the source's own bound can nothing lie, and only there the caption says so."""
+    spec = {"data": {"name": "gaussian", "spectrum": [0.2, 7.0, 3.0]}}
+    sample = (6.1, 3.3, 0.19)
+    plane = front_plane(make_dossier(curve, data={"name": "gaussian"}, spec=spec, spectrum=sample))
+    assert plane.bound[0] == pytest.approx((0.0, 10.2))
+    for rate, distortion in plane.bound[1::20]:
+        assert shannon_rate([7.0, 3.0, 0.2], distortion) == pytest.approx(rate)
+    assert "no encoder and decoder of any kind can lie below it" in caption_of(plane)
+
+    for other in (
+        make_dossier(curve, data={"name": "digits"}, spec=spec, spectrum=sample),
+        make_dossier(curve, data={"name": "gaussian"}, spec={}, spectrum=sample),
+    ):
+        plane = front_plane(other)
+        assert plane.bound[0] == pytest.approx((0.0, sum(sample)))
+        assert "trials may lie below it" in caption_of(plane)
 
 
 def test_lines_of_equal_elbo_stand_only_where_distortion_is_in_nats(

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from reports.dossier import Dossier
 from reports.hypervolume_figure import draw_hypervolume, hypervolume_growth
 from reports.latents_figure import draw_latents, latent_map
+from reports.picture_rows import PictureRow
 from reports.reconstructions_figure import draw_reconstructions, reconstructions
+from reports.samples_figure import draw_samples, samples
 from reports.training_figure import draw_training, pushed_apart, training_curves
 from studies.records import ArtifactRecord, LatentRecord, TrialRecord
 
@@ -190,9 +192,12 @@ def test_pictures_that_cannot_be_read_are_named_and_never_unpickled(
         4: make_pictures(np.zeros((2, 8, 8))),
         6: make_pictures(np.array([{"an": "object"}], dtype=object)),
         7: replace(good, content=None, path="not-there.npy"),
+        9: make_pictures(np.full((2, 3, 1, 8, 8), "text")),
+        10: make_pictures(np.zeros((2, 0, 1, 8, 8))),
     }
     dossier = replace(make_dossier(curve), reconstructions={0: good, **bad})
     shown = {trial.number for trial in dossier.shown_front()}
+    assert shown >= {0, 9, 10}
     pictures = reconstructions(dossier)
     assert [row.number for row in pictures.rows] == [0]
     assert set(pictures.unreadable) == shown & bad.keys()
@@ -201,3 +206,30 @@ def test_pictures_that_cannot_be_read_are_named_and_never_unpickled(
 def test_drawing_no_pictures_says_what_must_be_there(make_dossier: MakeDossier) -> None:
     with pytest.raises(ValueError, match="must hold at least one trial's pictures, but got none"):
         draw_reconstructions(reconstructions(make_dossier([])))
+    with pytest.raises(ValueError, match="must hold at least one trial's pictures, but got none"):
+        draw_samples(samples(make_dossier([])))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_samples_show_the_stored_pixels_of_the_trials_that_have_them(
+    channels: int,
+    curve: list[TrialRecord],
+    make_dossier: MakeDossier,
+    make_pictures: MakePictures,
+) -> None:
+    levels = np.random.default_rng(3).integers(0, 256, size=(12, channels, 9, 8), dtype=np.uint8)
+    stored = {3: make_pictures(levels), 0: make_pictures(levels[::-1])}
+    bad = {1: make_pictures(levels[None]), 4: make_pictures(levels[:3])}
+    pictures = samples(replace(make_dossier(curve), samples=stored | bad))
+    assert [row.number for row in pictures.rows] == [0, 3]
+    assert pictures.unreadable == (1, 4)
+    shown = pictures.rows[1].images
+    assert np.moveaxis(shown, 3, 1) == pytest.approx(levels[:10] / 255)
+    assert len(draw_samples(pictures).axes) == 2
+
+
+def test_pictures_are_labelled_with_a_rate_that_is_never_a_bare_zero() -> None:
+    images = np.zeros((1, 8, 8, 1))
+    row = PictureRow(number=3, beta=64.0, rate_nats=0.0004, distortion=13.02, images=images)
+    assert row.label() == "trial 3, β = 64\nR <0.01 nats, D = 13.0"
+    assert "R = 5.12 nats" in replace(row, rate_nats=5.123).label()

@@ -14,6 +14,7 @@ from reports.dossier import Dossier
 from reports.numbers_text import duration, short, tick, trimmed, with_error
 from reports.settings_toml import settings_toml
 from reports.troubles import summary_line, troubles
+from studies.linear_vae import linear_vae
 from studies.records import TrialRecord
 
 _SCALARS = (
@@ -44,16 +45,33 @@ def test_settings_without_a_value_are_left_out() -> None:
     assert text == "[model]\nhidden = [512, 64]\n\n[objective]\nbeta = 1.0\n"
 
 
-def test_a_collapse_is_laid_to_the_objective_only_above_the_largest_eigenvalue(
+@pytest.mark.parametrize("level", [1.0, 2.4, 2.6, 4.7, 4.94, 4.96, 5.0, 9.0])
+@pytest.mark.parametrize("threshold", [0.0, 0.01, 0.5])
+def test_a_collapse_is_laid_to_the_objective_where_the_best_linear_vae_has_no_active_unit(
+    level: float,
+    threshold: float,
+    make_trial: Callable[..., TrialRecord],
+    make_dossier: Callable[..., Dossier],
+) -> None:
+    changes = {"collapsed": True, "level": level, "active_threshold": threshold}
+    dossier = make_dossier([make_trial(0, 0.01, 13.0, **changes)])
+    best = linear_vae(dossier.study.spectrum, level, 8)
+    (trouble,) = troubles(dossier)
+    expected = not (best.mean_variances > threshold).any()
+    assert ("To be expected" in trouble.reason) == expected
+    assert ("Not the objective's doing" in trouble.reason) != expected
+
+
+def test_the_reason_of_a_collapse_names_the_level_and_its_limit(
     make_trial: Callable[..., TrialRecord], make_dossier: Callable[..., Dossier]
 ) -> None:
-    levels = {0: 5.0, 1: 4.9, 2: None}  # the spectrum's largest eigenvalue is 5
+    levels = {0: 4.96, 1: 4.94, 2: None}  # the spectrum's largest eigenvalue is 5
     trials = [
         make_trial(n, 0.01, 13.0, collapsed=True, level=level) for n, level in levels.items()
     ]
     above, below, unknown = (trouble.reason for trouble in troubles(make_dossier(trials)))
-    assert "To be expected: t = βσ² = 5.00 is at or above λ₁ = 5.00" in above
-    assert "Not the objective's doing: t = βσ² = 4.90 is below λ₁ = 5.00" in below
+    assert "To be expected: t = βσ² = 4.960 is at or above 0.99 λ₁ = 4.950" in above
+    assert "Not the objective's doing: t = βσ² = 4.940 is below 0.99 λ₁ = 4.950" in below
     assert unknown == "None of 8 latents is active; R = 0.0100 nats."
 
 

@@ -25,7 +25,7 @@ from studies.records import TrialRecord
 Store = Callable[..., Database]
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
-NAMES = ("front", "hypervolume", "training", "latents", "reconstructions")
+NAMES = ("front", "hypervolume", "training", "latents", "reconstructions", "samples")
 _VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -138,7 +138,7 @@ def test_the_same_database_gives_the_same_bytes(
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
         contents.append({path.name: path.read_bytes() for path in files})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == 16
+    assert len(contents[0]) == 19
 
 
 def test_a_study_without_trials_has_a_report(store: Store, tmp_path: Path) -> None:
@@ -166,15 +166,19 @@ def test_one_complete_trial_has_every_figure(
     assert "1 of 16" in _read(page).text()
 
 
-def test_data_that_are_no_images_have_no_reconstructions(
+def test_data_that_are_no_images_have_no_pictures(
     store: Store, curve: list[TrialRecord], tmp_path: Path
 ) -> None:
     trials = [replace(trial, psnr_db=None) for trial in curve]
     data = {"name": "gaussian", "binarisation": "none"}
+    spec = {"data": {"name": "gaussian", "spectrum": [0.5, 5.0, 3.0]}}
     page = write_report(
-        store(trials, images=False, data=data), "digits-beta", tmp_path, generated_at=NOON
+        store(trials, images=False, data=data, spec=spec),
+        "digits-beta",
+        tmp_path,
+        generated_at=NOON,
     )
-    assert not any(name.startswith("reconstructions") for name in _figures(tmp_path))
+    assert not any(name.startswith(("reconstructions", "samples")) for name in _figures(tmp_path))
     assert "No front trial has stored pictures" in _read(page).text()
     assert "Shannon bound of this Gaussian source" in _read(page).text()
 

@@ -12,7 +12,9 @@ from sqlalchemy import event, text, update
 
 from studies.database import Database, open_database, prepare_schema, schema_lock
 from studies.errors import RecordError, StorageError
-from studies.queue import counts, finish_trial, take_trial
+from studies.leases import take_trial
+from studies.outcomes import finish_trial
+from studies.queue import counts
 from studies.tables import TrialRow
 from study_examples import ARTIFACT, EVALUATION, LATENTS, STUDY, study_of
 
@@ -156,10 +158,10 @@ def test_a_full_disk_is_one_line_and_loses_only_the_write(sqlite_database: Datab
 
     allow(1)  # SQLite takes the present size as the least possible
     with pytest.raises(StorageError, match="must have free space, but it is full"):
-        finish_trial(sqlite_database, lease, EVALUATION, LATENTS, [large], seconds=1.0)
+        finish_trial(sqlite_database, lease, EVALUATION, LATENTS, [large])
     assert counts(sqlite_database, STUDY.name)["running"] == 1
     allow(10**6)
-    finish_trial(sqlite_database, lease, EVALUATION, LATENTS, [large], seconds=1.0)
+    finish_trial(sqlite_database, lease, EVALUATION, LATENTS, [large])
     assert counts(sqlite_database, STUDY.name)["complete"] == 1
 
 

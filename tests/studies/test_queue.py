@@ -15,23 +15,11 @@ from sqlalchemy import event, select, text
 
 from studies.database import Database
 from studies.errors import LeaseLost, RecordError, StudyNotFound
-from studies.queue import (
-    acquire_sampler,
-    add_trials,
-    counts,
-    diverge_trial,
-    extend_lease,
-    fail_trial,
-    finish_trial,
-    mark_told,
-    release_sampler,
-    release_trial,
-    release_worker,
-    store_epoch,
-    take_trial,
-    untold_trials,
-)
+from studies.leases import extend_lease, release_trial, release_worker, take_trial
+from studies.outcomes import diverge_trial, fail_trial, finish_trial, store_epoch
+from studies.queue import add_trials, counts, mark_told, untold_trials
 from studies.records import EpochRecord, Lease, TrialRecord
+from studies.sampler_lease import acquire_sampler, release_sampler
 from studies.study_records import create_study
 from studies.tables import AttemptRow, Base, EpochRow, LatentRow, TrialRow
 from studies.trial_rows import select_trials, trial_record
@@ -74,6 +62,19 @@ def everything(database: Database) -> dict[str, list[str]]:
         }
 
 
+def register(database: Database, worker: str, process_started_at: float = 1.0) -> None:
+    register_worker(
+        database,
+        STUDY.name,
+        worker,
+        host="here",
+        pid=1,
+        process_started_at=process_started_at,
+        device="cpu",
+        versions={},
+    )
+
+
 def attempts(database: Database) -> list[tuple[int, str, str | None]]:
     statement = select(AttemptRow.attempt, AttemptRow.worker, AttemptRow.outcome)
     with database.read() as connection:
@@ -98,12 +99,10 @@ def let_lease_expire(database: Database, number: int = 0) -> None:
 WRITES: dict[str, Callable[[Database, Lease], None]] = {
     "epoch": lambda database, lease: store_epoch(database, lease, epoch_record(2)),
     "finish": lambda database, lease: finish_trial(
-        database, lease, EVALUATION, LATENTS, [ARTIFACT], seconds=1.0
+        database, lease, EVALUATION, LATENTS, [ARTIFACT]
     ),
-    "diverge": lambda database, lease: diverge_trial(
-        database, lease, "message", 1.0, epoch_record(2)
-    ),
-    "fail": lambda database, lease: fail_trial(database, lease, "Traceback", 1.0),
+    "diverge": lambda database, lease: diverge_trial(database, lease, "message"),
+    "fail": lambda database, lease: fail_trial(database, lease, "Traceback"),
     "release": lambda database, lease: release_trial(database, lease, "Ctrl-C"),
     "extend": lambda database, lease: extend_lease(database, lease, 600.0),
 }
@@ -160,11 +159,11 @@ def test_a_trial_goes_from_the_queue_to_its_result(database: Database) -> None:
     lease = take(database)
     store_epoch(database, lease, epoch_record(1))
     store_epoch(database, lease, epoch_record(2))
-    finish_trial(database, lease, EVALUATION, LATENTS, [ARTIFACT], seconds=4.5)
+    finish_trial(database, lease, EVALUATION, LATENTS, [ARTIFACT])
 
     done = trial(database)
     assert {name: getattr(done, name) for name in asdict(EVALUATION)} == asdict(EVALUATION)
-    assert (done.state, done.epoch, done.attempt, done.seconds) == ("complete", 2, 1, 4.5)
+    assert (done.state, done.epoch, done.attempt, done.seconds) == ("complete", 2, 1, 4.0)
     assert (done.worker, done.error, done.told) == ("anna", None, False)
     assert done.started_at is not None
     assert done.finished_at is not None
@@ -175,7 +174,7 @@ def test_a_trial_goes_from_the_queue_to_its_result(database: Database) -> None:
 
 def test_latents_and_artifacts_come_back_as_they_were(database: Database) -> None:
     study_of(database, 1)
-    finish_trial(database, take(database), EVALUATION, LATENTS, [ARTIFACT], seconds=1.0)
+    finish_trial(database, take(database), EVALUATION, LATENTS, [ARTIFACT])
     with database.read() as connection:
         latents = connection.execute(select(LatentRow).order_by(LatentRow.latent)).all()
         artifact = connection.execute(text("SELECT * FROM rdsweep_artifacts")).one()
@@ -205,13 +204,14 @@ def test_an_end_that_is_written_again_changes_nothing(database: Database, end: s
     assert everything(database) == before
 
 
-def test_a_diverged_trial_keeps_its_last_finite_epoch_and_no_metrics(database: Database) -> None:
+def test_a_diverged_trial_keeps_its_finite_epochs_and_has_no_metrics(database: Database) -> None:
     study_of(database, 1)
     lease = take(database)
     store_epoch(database, lease, epoch_record(1))
-    diverge_trial(database, lease, "not finite in epoch 3, step 31", 5.0, epoch_record(2))
+    store_epoch(database, lease, epoch_record(2))
+    diverge_trial(database, lease, "not finite in epoch 3, step 31")
     record = trial(database)
-    assert (record.state, record.epoch, record.seconds) == ("diverged", 2, 5.0)
+    assert (record.state, record.epoch, record.seconds) == ("diverged", 2, 4.0)
     assert record.error == "not finite in epoch 3, step 31"
     assert record.rate_nats is None
     assert record.collapsed is None
@@ -220,7 +220,7 @@ def test_a_diverged_trial_keeps_its_last_finite_epoch_and_no_metrics(database: D
 
 def test_a_failed_trial_keeps_its_traceback(database: Database) -> None:
     study_of(database, 1)
-    fail_trial(database, take(database), "Traceback:\n  a \0 byte and \udcff", seconds=0.5)
+    fail_trial(database, take(database), "Traceback:\n  a \0 byte and \udcff")
     record = trial(database)
     assert record.state == "failed"
     assert record.error == "Traceback:\n  a \\x00 byte and \\udcff"
@@ -321,10 +321,10 @@ def test_a_worker_that_lost_its_lease_changes_nothing(
 def test_a_finished_trial_takes_no_other_end(database: Database) -> None:
     study_of(database, 1)
     lease = take(database)
-    finish_trial(database, lease, EVALUATION, LATENTS, [], seconds=1.0)
+    finish_trial(database, lease, EVALUATION, LATENTS, [])
     before = everything(database)
     with pytest.raises(LeaseLost, match="lost attempt 1"):
-        fail_trial(database, lease, "Traceback", 1.0)
+        fail_trial(database, lease, "Traceback")
     with pytest.raises(LeaseLost, match="lost attempt 1"):
         store_epoch(database, lease, epoch_record(1))
     assert everything(database) == before
@@ -363,16 +363,7 @@ def test_a_used_up_trial_does_not_hide_the_next_one(database: Database) -> None:
 
 def test_a_dead_workers_trials_sampler_lease_and_record_are_released(database: Database) -> None:
     study_of(database, 3)
-    register_worker(
-        database,
-        STUDY.name,
-        "anna",
-        host="here",
-        pid=1,
-        process_started_at=1.0,
-        device="cpu",
-        versions={},
-    )
+    register(database, "anna")
     assert acquire_sampler(database, STUDY.name, "anna", 600.0)
     assert [take(database, worker).number for worker in ("anna", "bert", "anna")] == [0, 1, 2]
 
@@ -387,6 +378,24 @@ def test_a_dead_workers_trials_sampler_lease_and_record_are_released(database: D
 
     before = everything(database)
     assert release_worker(database, "anna", "its process is gone") == []
+    assert everything(database) == before
+
+
+def test_a_worker_stopped_on_purpose_costs_its_trials_no_attempt(database: Database) -> None:
+    """Ctrl-C twice, or a scheduler's time limit: five of them do not make a trial fail."""
+    study_of(database, 1)
+    register(database, "anna")
+    assert acquire_sampler(database, STUDY.name, "anna", 600.0)
+    for _ in range(5):
+        lease = take_trial(database, STUDY.name, "anna", lease_seconds=60.0, max_attempts=1)
+        assert lease is not None
+        assert release_worker(database, "anna", "stopped at once", counts=False) == [0]
+    assert attempts(database) == [(attempt, "anna", "released") for attempt in range(1, 6)]
+    assert acquire_sampler(database, STUDY.name, "bert", 600.0)
+    assert list_workers(database)[0].ended_at is not None
+
+    before = everything(database)
+    assert release_worker(database, "anna", "stopped at once", counts=False) == []
     assert everything(database) == before
 
 
@@ -414,29 +423,33 @@ def test_seconds_are_those_of_all_attempts_also_of_epochs_trained_twice(
     lease = take(database, "bert")
     store_epoch(database, lease, epoch_record(2, seconds=3.0))
     assert trial(database).seconds == 9.0
-    finish_trial(database, lease, EVALUATION, LATENTS, [], seconds=7.0)
+    release_trial(database, lease, "Ctrl-C")
+    assert trial(database).seconds == 9.0
+    lease = take(database, "carl")
+    store_epoch(database, lease, epoch_record(3, seconds=4.0))
+    finish_trial(database, lease, EVALUATION, LATENTS, [])
     assert trial(database).seconds == 13.0
 
 
 def test_outcomes_are_told_once_in_order(database: Database) -> None:
     study_of(database, 5)
     leases = [take(database) for _ in range(4)]
-    diverge_trial(database, leases[2], "epoch 1", 1.0, None)
-    finish_trial(database, leases[0], EVALUATION, LATENTS, [], seconds=1.0)
-    fail_trial(database, leases[3], "Traceback", 1.0)
+    diverge_trial(database, leases[2], "epoch 1")
+    finish_trial(database, leases[0], EVALUATION, LATENTS, [])
+    fail_trial(database, leases[3], "Traceback")
 
     untold = untold_trials(database, STUDY.name)
     assert [record.number for record in untold] == [0, 2, 3]
     assert [record.state for record in untold] == ["complete", "diverged", "failed"]
     mark_told(database, STUDY.name, [0, 1, 3, 4])
     assert [record.number for record in untold_trials(database, STUDY.name)] == [2]
-    finish_trial(database, leases[1], EVALUATION, LATENTS, [], seconds=1.0)
+    finish_trial(database, leases[1], EVALUATION, LATENTS, [])
     assert [record.number for record in untold_trials(database, STUDY.name)] == [1, 2]
 
 
 def test_counts_name_every_state(database: Database) -> None:
     study_of(database, 3)
-    finish_trial(database, take(database), EVALUATION, LATENTS, [], seconds=1.0)
+    finish_trial(database, take(database), EVALUATION, LATENTS, [])
     take(database)
     assert counts(database, STUDY.name) == {
         "queued": 1,
@@ -492,7 +505,6 @@ def test_an_unknown_study_is_named_with_its_nearest_neighbour(database: Database
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan")])
 def test_a_number_that_is_not_finite_reaches_no_column(database: Database, value: float) -> None:
     study_of(database, 1)
-    lease = take(database)
     before = everything(database)
     with pytest.raises(RecordError, match=r"`isfinite\(rate_nats\)` must hold for EpochRecord"):
         replace(epoch_record(1), rate_nats=value)
@@ -501,7 +513,7 @@ def test_a_number_that_is_not_finite_reaches_no_column(database: Database, value
     with pytest.raises(RecordError, match=r"`isfinite\(beta\)` must hold for NewTrial"):
         new_trial(1, beta=value)
     with pytest.raises(RecordError, match=r"`isfinite\(value\)` must hold for a column"):
-        fail_trial(database, lease, "Traceback", seconds=value)
+        register(database, "anna", process_started_at=value)
     assert everything(database) == before
 
 
@@ -521,7 +533,7 @@ def test_numpy_numbers_are_stored_as_numbers(database: Database) -> None:
     int64: Any = np.int64(2)
     evaluation = replace(EVALUATION, rate_nats=float32, active_units=int64)
     assert type(evaluation.rate_nats) is float
-    finish_trial(database, take(database), evaluation, LATENTS, [], seconds=np.float64(1.0))
+    finish_trial(database, take(database), evaluation, LATENTS, [])
     assert (trial(database).rate_nats, trial(database).active_units) == (1.5, 2)
 
 
@@ -543,7 +555,7 @@ def test_no_step_of_a_turn_scans_the_table_of_trials(sqlite_database: Database) 
     lease = take(database)
     extend_lease(database, lease, 60.0)
     store_epoch(database, lease, epoch_record(1))
-    finish_trial(database, lease, EVALUATION, LATENTS, [ARTIFACT], seconds=1.0)
+    finish_trial(database, lease, EVALUATION, LATENTS, [ARTIFACT])
     untold_trials(database, STUDY.name)
     mark_told(database, STUDY.name, [0])
     release_worker(database, "anna", "its process is gone")

@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from queue_processes import in_processes, suggest, take_all, take_and_die, work_all
 from studies.database import Database
-from studies.queue import counts, release_worker, take_trial
+from studies.leases import release_worker, take_trial
+from studies.queue import counts
 from studies.tables import AttemptRow, EpochRow, TrialRow
 from study_examples import STUDY, study_of
 

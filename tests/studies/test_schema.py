@@ -26,8 +26,10 @@ from studies.database import (
     schema_version,
 )
 from studies.errors import SchemaError, StorageError
+from studies.leases import take_trial
 from studies.migrations.runner import is_ours
-from studies.queue import counts, finish_trial, store_epoch, take_trial
+from studies.outcomes import finish_trial, store_epoch
+from studies.queue import counts
 from studies.study_records import get_study
 from studies.tables import PREFIX, SCHEMA_VERSION, VERSION_TABLE, Base
 from study_examples import ARTIFACT, EVALUATION, LATENTS, STUDY, epoch_record, study_of
@@ -131,7 +133,7 @@ def test_deleting_a_study_deletes_all_that_belongs_to_it(database: Database) -> 
     lease = take_trial(database, STUDY.name, "anna", lease_seconds=60.0, max_attempts=3)
     assert lease is not None
     store_epoch(database, lease, epoch_record(1))
-    finish_trial(database, lease, EVALUATION, LATENTS, [ARTIFACT], seconds=1.0)
+    finish_trial(database, lease, EVALUATION, LATENTS, [ARTIFACT])
     with database.write() as connection:
         connection.execute(text("DELETE FROM rdsweep_studies"))
         for name in Base.metadata.tables:
@@ -241,6 +243,15 @@ def test_units_are_written_beside_the_columns() -> None:
         for column in table.columns:
             if column.name.endswith(("_nats", "_at", "_until", "seconds", "_se", "_stderr")):
                 assert column.comment, f"{table.name}.{column.name} needs a comment with its unit"
+
+
+def test_what_was_in_force_in_an_epoch_is_its_mean_over_the_steps() -> None:
+    """Within an epoch annealing and learning rate move; its end would tell another story."""
+    columns = Base.metadata.tables["rdsweep_epochs"].columns
+    for name in "annealing_weight", "nll_weight", "rate_weight", "learning_rate":
+        assert "mean over the epoch's steps" in (columns[name].comment or "")
+    assert not columns["nll_weight"].nullable
+    assert not columns["rate_weight"].nullable
 
 
 def test_the_server_keeps_the_comments(database: Database) -> None:

@@ -39,7 +39,12 @@ def test_studies_are_listed_in_the_order_of_their_making(database: Database) -> 
 
 def test_spec_sampler_and_wanted_trials_may_change_and_nothing_else(database: Database) -> None:
     before = create_study(database, STUDY)
-    allowed: dict[str, Any] = {"spec": {"study": {}}, "spec_hash": "f", "sampler": "gp", "trials_wanted": 500}
+    allowed: dict[str, Any] = {
+        "spec": {"study": {}},
+        "spec_hash": "f",
+        "sampler": "gp",
+        "trials_wanted": 500,
+    }
     update_study(database, replace(STUDY, artifacts_dir="elsewhere", spectrum=(1.0,), **allowed))
     assert get_study(database, STUDY.name) == replace(before, **allowed)
     with pytest.raises(StudyNotFound, match="got 'none'"):

@@ -10,15 +10,10 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 from studies.database import open_database, prepare_schema, schema_lock
-from studies.queue import (
-    acquire_sampler,
-    add_trials,
-    counts,
-    finish_trial,
-    release_sampler,
-    store_epoch,
-    take_trial,
-)
+from studies.leases import take_trial
+from studies.outcomes import finish_trial, store_epoch
+from studies.queue import add_trials, counts
+from studies.sampler_lease import acquire_sampler, release_sampler
 from study_examples import EVALUATION, LATENTS, epoch_record, new_trial
 
 
@@ -66,7 +61,7 @@ def work_all(url: str, study: str, process: int) -> list[int]:
     while lease := take_trial(database, study, worker, lease_seconds=600.0, max_attempts=3):
         for epoch in range(1, 4):
             store_epoch(database, lease, epoch_record(epoch))
-        finish_trial(database, lease, EVALUATION, LATENTS, [], seconds=6.0)
+        finish_trial(database, lease, EVALUATION, LATENTS, [])
         done.append(lease.number)
     database.close()
     return done

@@ -21,6 +21,7 @@ epochs = {epochs}
 batch_size = 64
 [run]
 workers = 2
+threads = 1
 lease_seconds = 30
 [space]
 beta = {{ low = 0.01, high = 10, log = true }}

@@ -98,8 +98,10 @@ def epoch_record(epoch: int, seconds: float = 2.0) -> EpochRecord:
         rate_nats=float(epoch),
         distortion_se=20.0 / epoch,
         distortion_nll_nats=100.0 / epoch,
-        objective=101.0,
-        annealing_weight=1.0,
+        objective=25.0 / epoch + 0.125 * epoch,
+        annealing_weight=0.5,
+        nll_weight=0.25,
+        rate_weight=0.125,
         seconds=seconds,
         learning_rate=1e-3,
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from studies.database import Database, open_database, prepare_schema
+from studies.leases import take_trial
+from studies.outcomes import diverge_trial, fail_trial, finish_trial
 from studies.queries import query_trials
-from studies.queue import diverge_trial, fail_trial, finish_trial, take_trial
 from studies.records import Lease, TrialRecord
 from studies.study_records import create_study
 from study_examples import EVALUATION, STUDY
@@ -85,17 +86,17 @@ class ToySweep:
     def finish(self, lease: Lease, outcome: Outcome) -> None:
         """Stores an outcome."""
         if outcome is None:
-            diverge_trial(self.db, lease, "the loss was NaN in epoch 1, step 1", 0.1, last=None)
+            diverge_trial(self.db, lease, "the loss was NaN in epoch 1, step 1")
             return
         rate, distortion = outcome
         measured = replace(
             EVALUATION, rate_nats=rate, distortion_se=distortion, distortion_nll_nats=distortion
         )
-        finish_trial(self.db, lease, measured, [], [], 0.1)
+        finish_trial(self.db, lease, measured, [], [])
 
     def fail(self, lease: Lease) -> None:
         """Stores a crash of our own code."""
-        fail_trial(self.db, lease, "Traceback: …", 0.1)
+        fail_trial(self.db, lease, "Traceback: …")
 
     def trials(self) -> list[TrialRecord]:
         """All trials of the record."""

@@ -111,9 +111,10 @@ def test_a_killed_workers_trial_goes_on_under_the_same_number(
     spec = rdsweep.write_spec(epochs=150)
     process = rdsweep.start("run", str(spec), "--no-report", "--set", "study.trials=4")
     eventually(lambda: state_counts(rdsweep).get("complete", 0) >= 1)
-    eventually(lambda: any(t.epoch for t in trials_of(rdsweep, where="state = 'running'")))
+    early = "state = 'running' and 0 < epoch < 75"
+    eventually(lambda: bool(trials_of(rdsweep, where=early)))
+    victim = trials_of(rdsweep, where=early)[0]
     finished = trials_of(rdsweep, where="state = 'complete'")
-    victim = next(t for t in trials_of(rdsweep, where="state = 'running'") if t.epoch)
     workers = {w.id: w for w in list_workers(open_database(rdsweep.url), "small")}
     assert victim.worker is not None
     os.kill(workers[victim.worker].pid, signal.SIGKILL)
@@ -158,7 +159,7 @@ def test_when_everything_is_killed_the_next_run_goes_on_at_once(
 def test_ctrl_c_stops_at_an_epoch_and_the_resumed_metrics_are_those_of_an_uninterrupted_run(
     rdsweep: Rdsweep, eventually: Wait
 ) -> None:
-    spec = rdsweep.write_spec(epochs=200)
+    spec = rdsweep.write_spec(epochs=60)
     options = ("run", str(spec), "--no-report", "--set", "study.trials=2", "--workers", "1")
     process = rdsweep.start(*options)
     eventually(lambda: any(t.epoch for t in trials_of_or_none(rdsweep)))
@@ -169,7 +170,7 @@ def test_ctrl_c_stops_at_an_epoch_and_the_resumed_metrics_are_those_of_an_uninte
     left = trials_of(rdsweep)[0]
     assert left.state == "queued"
     assert left.epoch is not None
-    assert 0 < left.epoch < 200
+    assert 0 < left.epoch < 60
     rdsweep(*options)
     whole = f"sqlite:///{rdsweep.folder / 'whole.db'}"
     rdsweep(*options, "--storage", whole)
@@ -180,6 +181,43 @@ def test_ctrl_c_stops_at_an_epoch_and_the_resumed_metrics_are_those_of_an_uninte
     ):
         assert (mine.rate_nats, mine.distortion_se) == (other.rate_nats, other.distortion_se)
     assert trials_of(rdsweep)[0].attempt == 2
+
+
+def test_a_second_ctrl_c_stops_at_once_and_costs_the_trial_no_attempt(
+    rdsweep: Rdsweep, eventually: Wait
+) -> None:
+    spec = rdsweep.write_spec(epochs=100_000)
+    process = rdsweep.start("run", str(spec), "--no-report", "--set", "study.max_attempts=1")
+    eventually(lambda: any(t.epoch for t in trials_of_or_none(rdsweep)))
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert {trial.state for trial in trials_of(rdsweep)} == {"queued"}
+
+
+def test_workers_leave_when_the_process_that_started_them_is_killed(
+    rdsweep: Rdsweep, eventually: Wait
+) -> None:
+    process = rdsweep.start("run", str(rdsweep.write_spec(epochs=100_000)), "--no-report")
+    eventually(lambda: any(t.epoch for t in trials_of_or_none(rdsweep)))
+    process.kill()
+    process.wait()
+    db = open_database(rdsweep.url)
+    eventually(lambda: not list_workers(db, "small", ended=False))
+    assert {trial.state for trial in trials_of(rdsweep)} == {"queued"}
+
+
+def test_when_every_worker_fails_the_run_says_so_and_does_not_pretend_to_be_done(
+    rdsweep: Rdsweep,
+) -> None:
+    """Optuna's side of the study is gone: no worker can suggest anything."""
+    spec = rdsweep.write_spec()
+    rdsweep("run", str(spec), "--no-report", "--set", "study.trials=1")
+    optuna.delete_study(study_name="small", storage=rdsweep.url)
+    said = rdsweep("run", str(spec), "--no-report", status=2).stderr
+    assert "Every worker ended before the sweep was finished" in said
+    assert "Traceback" not in said
 
 
 def trials_of_or_none(rdsweep: Rdsweep) -> list[TrialRecord]:

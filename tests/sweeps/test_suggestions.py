@@ -15,7 +15,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from studies.queue import acquire_sampler, counts, release_sampler
+from studies.queue import counts
+from studies.sampler_lease import acquire_sampler, release_sampler
 from studies.study_records import get_study, update_study
 from sweeps.errors import SuggestionError
 from sweeps.optuna_store import load_optuna_study

@@ -29,6 +29,8 @@ LAST = EpochResult(
     distortion_nll_nats=-5e-324,
     objective=1e300,
     annealing_weight=0.5,
+    nll_weight=1.0,
+    rate_weight=0.25,
     learning_rate=1e-3,
     seconds=0.25,
 )

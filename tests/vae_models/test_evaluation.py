@@ -106,6 +106,20 @@ def test_derived_numbers_follow_from_rate_and_distortion(
     assert sum(result.latent_kl_nats) == pytest.approx(result.rate_nats)
 
 
+@pytest.mark.parametrize("binarisation", ["none", "dynamic", "threshold"])
+def test_bits_per_dim_are_given_where_the_bound_is_one_on_a_probability(
+    binarisation: str,
+) -> None:
+    data = load_data(DataConfig(name="digits", binarisation=binarisation))
+    for likelihood in LIKELIHOODS:
+        config = ModelConfig(hidden=(8,), likelihood=likelihood)
+        result = evaluate(build_vae(config, (1, 8, 8), seed=0), data)
+        if likelihood == "bernoulli" and binarisation != "none":
+            assert result.bits_per_dim == pytest.approx(-result.elbo_nats / math.log(2) / 64)
+        else:
+            assert result.bits_per_dim is None
+
+
 def test_the_variance_of_the_decoder_is_reported_where_there_is_one(
     checkpoint: Checkpoint, digits: DataSet
 ) -> None:

@@ -75,6 +75,16 @@ def test_training_lowers_both_the_loss_and_the_distortion(digits: DataSet) -> No
     assert last.distortion_se < 0.9 * first.distortion_se
 
 
+def test_the_weights_in_force_are_those_of_the_reduction_times_the_annealing(
+    digits: DataSet,
+) -> None:
+    """Both terms over N = 64 pixels, so that their ratio is the canonical β = 0.5."""
+    for result in Trainer([_config()], digits):
+        assert isinstance(result, EpochResult)
+        assert result.nll_weight == pytest.approx(1 / 64)
+        assert result.rate_weight == pytest.approx(0.5 / 64 * result.annealing_weight)
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_terms_are_reported_unweighted_and_the_objective_in_training_units(
     digits: DataSet, reduction: str

@@ -153,7 +153,12 @@ def upgrade() -> None:
         sa.Column("elbo_nats", sa.Double(), nullable=True, comment="nats per example"),
         sa.Column("mse", sa.Double(), nullable=True, comment="squared error per pixel"),
         sa.Column("psnr_db", sa.Double(), nullable=True, comment="decibel"),
-        sa.Column("bits_per_dim", sa.Double(), nullable=True, comment="bits per pixel"),
+        sa.Column(
+            "bits_per_dim",
+            sa.Double(),
+            nullable=True,
+            comment="-ELBO in bits per pixel, only where it is a probability of discrete data",
+        ),
         sa.Column(
             "active_units",
             sa.Integer(),
@@ -169,7 +174,10 @@ def upgrade() -> None:
             comment="decoder variance after training, squared model units",
         ),
         sa.Column(
-            "seconds", sa.Double(), nullable=False, comment="training seconds over all attempts"
+            "seconds",
+            sa.Double(),
+            nullable=False,
+            comment="seconds of training over all attempts (epochs only; without evaluation)",
         ),
         sa.Column(
             "epoch", sa.Integer(), nullable=False, comment="last finished epoch, from 1; 0 before"
@@ -288,7 +296,10 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Double(), nullable=False, comment="UTC seconds since 1970"),
         sa.Column("ended_at", sa.Double(), nullable=True, comment="UTC seconds since 1970"),
         sa.Column(
-            "seconds", sa.Double(), nullable=False, comment="training seconds of this attempt"
+            "seconds",
+            sa.Double(),
+            nullable=False,
+            comment="seconds of training in this attempt (epochs only)",
         ),
         sa.Column(
             "outcome",
@@ -334,9 +345,26 @@ def upgrade() -> None:
             "annealing_weight",
             sa.Double(),
             nullable=False,
-            comment="of the KL term, at the epoch's end",
+            comment="weight of the schedule, mean over the epoch's steps",
         ),
-        sa.Column("learning_rate", sa.Double(), nullable=True, comment="at the epoch's end"),
+        sa.Column(
+            "nll_weight",
+            sa.Double(),
+            nullable=False,
+            comment="weight on the NLL in force, mean over the epoch's steps",
+        ),
+        sa.Column(
+            "rate_weight",
+            sa.Double(),
+            nullable=False,
+            comment="weight on the KL in force, annealing included, mean over the epoch's steps",
+        ),
+        sa.Column(
+            "learning_rate",
+            sa.Double(),
+            nullable=True,
+            comment="in force, mean over the epoch's steps",
+        ),
         sa.Column("seconds", sa.Double(), nullable=False, comment="seconds"),
         sa.ForeignKeyConstraint(
             ["trial_id"],

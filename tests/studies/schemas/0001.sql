@@ -29,9 +29,9 @@ CREATE TABLE rdsweep_attempts (
 	CONSTRAINT pk_rdsweep_attempts PRIMARY KEY (trial_id, attempt), 
 	CONSTRAINT fk_rdsweep_attempts_trial_id FOREIGN KEY(trial_id) REFERENCES rdsweep_trials (id) ON DELETE CASCADE
 );
-INSERT INTO "rdsweep_attempts" VALUES(1,1,'anna',1.79519320521900939942e+09,1.79519320523498201371e+09,3.0,'complete',NULL);
-INSERT INTO "rdsweep_attempts" VALUES(2,1,'anna',1.79519320522098088264e+09,1.79519320524198269847e+09,1.0,'diverged','the loss is not finite in epoch 2, step 15');
-INSERT INTO "rdsweep_attempts" VALUES(3,1,'anna',1.79519320522299265859e+09,1.79519320524399423602e+09,1.0,'failed','Traceback (most recent call last)');
+INSERT INTO "rdsweep_attempts" VALUES(1,1,'anna',1.79519320521900939942e+09,1.79519320523498201371e+09,2.0,'complete',NULL);
+INSERT INTO "rdsweep_attempts" VALUES(2,1,'anna',1.79519320522098088264e+09,1.79519320524198269847e+09,2.0,'diverged','the loss is not finite in epoch 2, step 15');
+INSERT INTO "rdsweep_attempts" VALUES(3,1,'anna',1.79519320522299265859e+09,1.79519320524399423602e+09,2.0,'failed','Traceback (most recent call last)');
 INSERT INTO "rdsweep_attempts" VALUES(4,1,'anna',1.79519320522500419609e+09,NULL,2.0,NULL,NULL);
 CREATE TABLE rdsweep_epochs (
 	trial_id INTEGER NOT NULL, 
@@ -43,15 +43,17 @@ CREATE TABLE rdsweep_epochs (
 	distortion_nll_nats DOUBLE NOT NULL, 
 	objective DOUBLE NOT NULL, 
 	annealing_weight DOUBLE NOT NULL, 
+	nll_weight DOUBLE NOT NULL, 
+	rate_weight DOUBLE NOT NULL, 
 	learning_rate DOUBLE, 
 	seconds DOUBLE NOT NULL, 
 	CONSTRAINT pk_rdsweep_epochs PRIMARY KEY (trial_id, epoch), 
 	CONSTRAINT fk_rdsweep_epochs_trial_id FOREIGN KEY(trial_id) REFERENCES rdsweep_trials (id) ON DELETE CASCADE
 );
-INSERT INTO "rdsweep_epochs" VALUES(1,1,1,11,1.0,20.0,100.0,101.0,1.0,0.001,2.0);
-INSERT INTO "rdsweep_epochs" VALUES(3,1,1,11,1.0,20.0,100.0,101.0,1.0,0.001,2.0);
-INSERT INTO "rdsweep_epochs" VALUES(4,1,1,11,1.0,20.0,100.0,101.0,1.0,0.001,2.0);
-INSERT INTO "rdsweep_epochs" VALUES(2,1,1,11,1.0,20.0,100.0,101.0,1.0,0.001,2.0);
+INSERT INTO "rdsweep_epochs" VALUES(1,1,1,11,1.0,20.0,100.0,25.125,0.5,0.25,0.125,0.001,2.0);
+INSERT INTO "rdsweep_epochs" VALUES(3,1,1,11,1.0,20.0,100.0,25.125,0.5,0.25,0.125,0.001,2.0);
+INSERT INTO "rdsweep_epochs" VALUES(4,1,1,11,1.0,20.0,100.0,25.125,0.5,0.25,0.125,0.001,2.0);
+INSERT INTO "rdsweep_epochs" VALUES(2,1,1,11,1.0,20.0,100.0,25.125,0.5,0.25,0.125,0.001,2.0);
 CREATE TABLE rdsweep_latents (
 	trial_id INTEGER NOT NULL, 
 	latent INTEGER NOT NULL, 
@@ -139,9 +141,9 @@ CREATE TABLE rdsweep_trials (
 	CONSTRAINT uq_rdsweep_trials_study_id_number UNIQUE (study_id, number), 
 	CONSTRAINT uq_rdsweep_trials_uuid UNIQUE (uuid)
 );
-INSERT INTO "rdsweep_trials" VALUES(1,1,0,'56ae4660-e768-4e82-baa6-61037c05a10b','complete','{"beta":0.5,"latent_dim":4}','{"model":{"latent_dim":4},"objective":{"beta":0.5},"train":{"seed":7}}',0.5,0.5,0.03125,NULL,4,'sum','constant','bernoulli','mlp',NULL,0.001,128,20,7,10.5,0.1,3.25,0.05,60.0,0.5,-70.5,0.05,13.0,NULL,3,0.01,0,NULL,3.0,1,1,0,'anna',NULL,NULL,0,1.79519320521498632428e+09,1.79519320521900939942e+09,1.79519320523799943926e+09);
-INSERT INTO "rdsweep_trials" VALUES(2,1,1,'84183df2-16ff-416d-897a-e19cb118b44f','diverged','{"beta":1.5,"latent_dim":4}','{"model":{"latent_dim":4},"objective":{"beta":1.5},"train":{"seed":7}}',1.5,1.5,0.09375,NULL,4,'sum','constant','bernoulli','mlp',NULL,0.001,128,20,7,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,1.0,1,1,0,'anna',NULL,'the loss is not finite in epoch 2, step 15',0,1.79519320521498632428e+09,1.79519320522098088264e+09,1.79519320524298858646e+09);
-INSERT INTO "rdsweep_trials" VALUES(3,1,2,'90c9eda5-1a94-4094-ba29-717d8951ee78','failed','{"beta":2.5,"latent_dim":4}','{"model":{"latent_dim":4},"objective":{"beta":2.5},"train":{"seed":7}}',2.5,2.5,0.15625,NULL,4,'sum','constant','bernoulli','mlp',NULL,0.001,128,20,7,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,1.0,1,1,0,'anna',NULL,'Traceback (most recent call last)',0,1.79519320521498632428e+09,1.79519320522299265859e+09,1.79519320524399423602e+09);
+INSERT INTO "rdsweep_trials" VALUES(1,1,0,'56ae4660-e768-4e82-baa6-61037c05a10b','complete','{"beta":0.5,"latent_dim":4}','{"model":{"latent_dim":4},"objective":{"beta":0.5},"train":{"seed":7}}',0.5,0.5,0.03125,NULL,4,'sum','constant','bernoulli','mlp',NULL,0.001,128,20,7,10.5,0.1,3.25,0.05,60.0,0.5,-70.5,0.05,13.0,NULL,3,0.01,0,NULL,2.0,1,1,0,'anna',NULL,NULL,0,1.79519320521498632428e+09,1.79519320521900939942e+09,1.79519320523799943926e+09);
+INSERT INTO "rdsweep_trials" VALUES(2,1,1,'84183df2-16ff-416d-897a-e19cb118b44f','diverged','{"beta":1.5,"latent_dim":4}','{"model":{"latent_dim":4},"objective":{"beta":1.5},"train":{"seed":7}}',1.5,1.5,0.09375,NULL,4,'sum','constant','bernoulli','mlp',NULL,0.001,128,20,7,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,2.0,1,1,0,'anna',NULL,'the loss is not finite in epoch 2, step 15',0,1.79519320521498632428e+09,1.79519320522098088264e+09,1.79519320524298858646e+09);
+INSERT INTO "rdsweep_trials" VALUES(3,1,2,'90c9eda5-1a94-4094-ba29-717d8951ee78','failed','{"beta":2.5,"latent_dim":4}','{"model":{"latent_dim":4},"objective":{"beta":2.5},"train":{"seed":7}}',2.5,2.5,0.15625,NULL,4,'sum','constant','bernoulli','mlp',NULL,0.001,128,20,7,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,2.0,1,1,0,'anna',NULL,'Traceback (most recent call last)',0,1.79519320521498632428e+09,1.79519320522299265859e+09,1.79519320524399423602e+09);
 INSERT INTO "rdsweep_trials" VALUES(4,1,3,'c50d1625-3b7a-457f-a7d3-ff6a427b2d67','running','{"beta":3.5,"latent_dim":4}','{"model":{"latent_dim":4},"objective":{"beta":3.5},"train":{"seed":7}}',3.5,3.5,0.21875,NULL,4,'sum','constant','bernoulli','mlp',NULL,0.001,128,20,7,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,2.0,1,1,0,'anna',1.79519326522500419617e+09,NULL,0,1.79519320521498632428e+09,1.79519320522500419609e+09,NULL);
 INSERT INTO "rdsweep_trials" VALUES(5,1,4,'fa4fc093-7ed1-474e-8cdc-fb483dedf3c2','queued','{"beta":4.5,"latent_dim":4}','{"model":{"latent_dim":4},"objective":{"beta":4.5},"train":{"seed":7}}',4.5,4.5,0.28125,NULL,4,'sum','constant','bernoulli','mlp',NULL,0.001,128,20,7,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0.0,0,0,0,NULL,NULL,NULL,0,1.79519320521498632428e+09,NULL,NULL);
 CREATE TABLE rdsweep_workers (
