@@ -21,7 +21,8 @@ $(READY): pyproject.toml $(UV)
 	@touch $@
 
 demo: $(READY)  ## a real sweep on handwritten digits, and its report (about two minutes)
-	$(BIN)/rdsweep run examples/digits.toml
+	rm -rf demo-out && mkdir demo-out
+	$(BIN)/rdsweep run examples/digits.toml --storage sqlite:///demo-out/rdsweep.db --out demo-out/report
 
 test: $(READY)  ## all tests
 	$(BIN)/pytest -n 2 --dist worksteal

@@ -7,11 +7,23 @@ from typing import Any, Final
 
 _SECTIONS: Final = ("model", "objective", "train")
 
+_UNREAD: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "hidden": ("family", ("linear", "conv")),
+    "sigma2": ("likelihood", ("bernoulli",)),
+    "annealing_unit": ("annealing", ("constant",)),
+}
+"""The settings that no trial reads where another one of their section has one of these values.
+
+A spec refuses them there; tests/sweeps/test_settings_toml.py loads every combination again.
+"""
+
 
 def settings_toml(config: Mapping[str, Any]) -> str:
     """Returns the sections ``[model]``, ``[objective]`` and ``[train]`` of a trial in TOML.
 
-    Settings that are None are left out: TOML has no null, and they mean "the default".
+    With a study's name and its data they are a spec of that one trial. Settings that are None are
+    left out: TOML has no null, and they mean "the default". So are those that the trial does not
+    read, which a spec would refuse.
 
     Args:
         config: The trial's whole configuration, as stored.
@@ -21,8 +33,14 @@ def settings_toml(config: Mapping[str, Any]) -> str:
 
 
 def _section(name: str, settings: Mapping[str, Any]) -> str:
-    lines = [f"{_key(key)} = {_value(v)}\n" for key, v in settings.items() if v is not None]
+    kept = {key: value for key, value in settings.items() if _is_read(key, settings)}
+    lines = [f"{_key(key)} = {_value(v)}\n" for key, v in kept.items() if v is not None]
     return f"[{name}]\n" + "".join(lines)
+
+
+def _is_read(key: str, settings: Mapping[str, Any]) -> bool:
+    decider, values = _UNREAD.get(key, ("", ()))
+    return settings.get(decider) not in values
 
 
 def _key(key: str) -> str:

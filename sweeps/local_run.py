@@ -84,7 +84,8 @@ def run_locally(spec: Spec, db: Database, console: Console) -> Outcome:
     with console.status("preparing data and study …"):
         study = prepare_study(spec, db)
     recover_dead_workers(db, study.name)
-    console.print(_introduction(spec, study, seats), highlight=False, markup=False)
+    text = _introduction(spec, study, seats)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
     logs = Path(study.artifacts_dir) / study.name / "logs"
     launcher = LocalLauncher(study=study.name, url=db.url, placements=seats, logs=logs)
     with _interrupts() as interrupts, SweepDisplay(console, db, study) as display:

@@ -17,6 +17,7 @@ from optuna.samplers import (
     TPESampler,
 )
 
+from sweeps.settings import LARGEST_GRID
 from sweeps.sobol_sampler import SobolSampler
 from sweeps.space import Space
 
@@ -52,7 +53,7 @@ def choose_sampler(name: str, space: Space, trials: int) -> ChosenSampler:
     """
     if name != "auto":
         return ChosenSampler(name=name, reason="the spec says so")
-    if space.grid_size is not None and space.grid_size <= trials:
+    if space.grid_size is not None and space.grid_size <= min(trials, LARGEST_GRID):
         return ChosenSampler(
             name="grid", reason=f"{trials} trials are enough for all {space.grid_size} points"
         )

@@ -8,7 +8,10 @@ from pydantic import BaseModel, ConfigDict
 
 from sweeps.fields import Value
 
-__all__ = ["Choice", "Fixed", "Range", "Setting"]
+__all__ = ["LARGEST_GRID", "Choice", "Fixed", "Range", "Setting"]
+
+LARGEST_GRID = 100_000
+"""The largest number of points that is ever listed at once."""
 
 
 class Setting(BaseModel, ABC):
@@ -26,6 +29,16 @@ class Setting(BaseModel, ABC):
     @abstractmethod
     def bounds(self) -> tuple[Value, ...]:
         """The values that decide whether all of it is allowed: every choice, or both ends."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int | None:
+        """How many values it has; None for infinitely many."""
+
+    @property
+    @abstractmethod
+    def grid_size(self) -> int | None:
+        """How many values it has on a grid; None where `grid_points` has none."""
 
     @abstractmethod
     def points(self) -> tuple[Value, ...] | None:
@@ -55,6 +68,16 @@ class Fixed(Setting):
         """The value."""
         return (self.value,)
 
+    @property
+    def size(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def grid_size(self) -> int:
+        """One."""
+        return 1
+
     def points(self) -> tuple[Value, ...]:
         """The value."""
         return (self.value,)
@@ -83,6 +106,16 @@ class Choice(Setting):
     def bounds(self) -> tuple[Value, ...]:
         """Every choice."""
         return self.choices
+
+    @property
+    def size(self) -> int:
+        """The number of choices."""
+        return len(self.choices)
+
+    @property
+    def grid_size(self) -> int:
+        """The number of choices."""
+        return len(self.choices)
 
     def points(self) -> tuple[Value, ...]:
         """Every choice."""
@@ -133,6 +166,20 @@ class Range(Setting):
         if self.step is None:
             return self.high
         return self._stepped(self._steps)
+
+    @property
+    def size(self) -> int | None:
+        """The number of its `points`, without listing them: there may be billions of seeds."""
+        if self.step is not None:
+            return self._steps + 1
+        return int(self.high) - int(self.low) + 1 if self.whole else None
+
+    @property
+    def grid_size(self) -> int | None:
+        """The number of its `grid_points`; whole numbers that coincide count once."""
+        if self.count is None:
+            return self.size
+        return len(self.grid_points() or ())
 
     def points(self) -> tuple[Value, ...] | None:
         """Every number of a range with a step, or of whole numbers."""

@@ -1,17 +1,22 @@
 """From the sections of a spec to settings: every problem becomes one line, none hides another."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Never, final
 
 from sweeps.fields import BETA_NAMES, FIELDS, Field, Value
-from sweeps.settings import Choice, Fixed, Range, Setting
+from sweeps.settings import LARGEST_GRID, Choice, Fixed, Range, Setting
 from sweeps.wording import ended, nearest, shown
+from vae_models.config import ANNEALING_UNITS
 
 __all__ = ["SettingsReader"]
 
 Table = Mapping[str, Any]
 
 _RANGE_KEYS = ("low", "high", "log", "step", "points")
+
+_LARGEST_WHOLE = 2**53  # Optuna keeps numbers as floats: beyond, neighbours are the same float
+_LARGEST_CONVERTED = 1e100  # times any number of pixels, still a finite float
 
 
 class _UnreadableError(Exception):
@@ -176,12 +181,14 @@ class SettingsReader:
         count = table.get("points")
         if count is None:
             return None
-        if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+        is_whole = isinstance(count, int) and not isinstance(count, bool)
+        if not is_whole or not 2 <= count <= LARGEST_GRID:
             self._fail(
                 f"{key}.points",
-                f"`points >= 2` must hold for the grid on a range, but got points={shown(count)}.",
+                f"`2 <= points <= {LARGEST_GRID}` must hold for the grid on a range, "
+                f"but got points={shown(count)}.",
             )
-        return count
+        return int(count)
 
     def _check_range(self, key: str, setting: Range) -> None:
         low, high, step = setting.low, setting.high, setting.step
@@ -209,6 +216,12 @@ class SettingsReader:
             )
         if step is not None and step > high - low:
             self._fail(key, f"`step <= high - low` must hold, {got}, step={step!r}; lower it.")
+        if step is not None and (high - low) / step > _LARGEST_WHOLE:
+            self._fail(
+                key, f"`(high - low) / step <= {_LARGEST_WHOLE}` must hold, {got}, step={step!r}."
+            )
+        if setting.whole and high > _LARGEST_WHOLE:
+            self._fail(key, f"`high <= {_LARGEST_WHOLE}` must hold for a range, {got}.")
 
     def _value(self, field: Field, key: str, value: object) -> Value:
         try:
@@ -236,7 +249,8 @@ class SettingsReader:
     ) -> None:
         for name, setting in explicit.items():
             if can_count(name, settings):
-                for objection in _objections(FIELDS[name], setting, settings):
+                objection = _objection(FIELDS[name], setting, settings) or _unit_objection(setting)
+                if objection is not None:
                     self._note(key_of(name, setting), objection)
 
     def _refuse(self, key: str, condition: str, got: object, hint: str) -> Never:
@@ -263,24 +277,45 @@ def key_of(name: str, setting: Setting) -> str:
     return FIELDS[name].key if isinstance(setting, Fixed) else f"space.{name}"
 
 
-def _objections(field: Field, setting: Setting, settings: Mapping[str, Setting]) -> Iterator[str]:
-    """What the configurations object to: at most one line for a setting."""
-    for context in _contexts(field, settings):
-        for value in setting.bounds:
-            objection = field.objection(value, context)
+def _objection(field: Field, setting: Setting, settings: Mapping[str, Setting]) -> str | None:
+    """What the configurations object to first; None where every trial of it can be made."""
+    contexts = list(_contexts(field, settings))
+    for value in setting.bounds:
+        verdicts = [(context, field.objection(value, context)) for context in contexts]
+        for context, objection in verdicts:
             if objection is not None:
-                yield objection
-                return
+                met_elsewhere = any(other is None for _, other in verdicts)
+                return _narrowed(objection, context) if met_elsewhere else objection
+    return None
 
 
 def _contexts(field: Field, settings: Mapping[str, Setting]) -> Iterator[dict[str, Any]]:
-    """The values of other fields under which the field's own are judged."""
-    context = {} if field.condition is None else {field.condition.field: field.condition.values[0]}
-    if field.section != "objective" or field.name == "annealing_unit":
-        yield context
-        return
-    for unit in settings["annealing_unit"].bounds:
-        yield {**context, "annealing_unit": unit}
+    """Every combination of values of other fields under which the field's own are judged."""
+    judges = [] if field.condition is None else [(field.condition.field, field.condition.values)]
+    if field.section == "objective" and field.name != "annealing_unit":
+        judges.append(("annealing_unit", ANNEALING_UNITS))
+    names = [name for name, _ in judges]
+    possible = [
+        [value for value in settings[name].bounds if value in allowed] for name, allowed in judges
+    ]
+    return (dict(zip(names, values, strict=True)) for values in itertools.product(*possible))
+
+
+def _narrowed(objection: str, context: Mapping[str, Any]) -> str:
+    """The objection with the values of other fields under which alone it holds."""
+    where = " and ".join(f"{name} is {value!r}" for name, value in context.items())
+    return f"{objection.removesuffix('.')} where {where}."
+
+
+def _unit_objection(setting: Setting) -> str | None:
+    """Why a beta in another unit may have no finite canonical value."""
+    if setting.unit == "canonical":
+        return None
+    largest = max(float(str(value)) for value in setting.bounds)
+    if largest <= _LARGEST_CONVERTED:
+        return None
+    condition = f"`beta <= {_LARGEST_CONVERTED:g}` must hold for unit {setting.unit!r}"
+    return f"{condition}, but got beta={largest!r}."
 
 
 def _table(document: Table, name: str) -> Table:

@@ -1,14 +1,16 @@
 """The search space of a spec: what is suggested, under which condition, and what it means."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast, final
 
 from sweeps.errors import SpaceError
 from sweeps.fields import BETA_NAMES, FIELDS, SECTIONS, Value
-from sweeps.settings import Choice, Fixed, Range, Setting
+from sweeps.settings import LARGEST_GRID, Choice, Fixed, Range, Setting
 from sweeps.spec import Spec
+from sweeps.tree import holds, tree_points, tree_size
 from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
 from vae_models.objective import (
     beta_from_norm,
@@ -25,15 +27,10 @@ if TYPE_CHECKING:
 
     from studies.records import NewTrial
 
-__all__ = ["LARGEST_GRID", "Parameters", "Space", "Suggestion", "fingerprint"]
+__all__ = ["Parameters", "Space", "Suggestion", "fingerprint"]
 
 Parameters = dict[str, Any]
 """Suggested values by parameter name, of types that JSON knows."""
-
-LARGEST_GRID = 100_000
-"""The largest number of points that is ever listed at once."""
-
-_CONDITION_FIELDS = {f.condition.field for f in FIELDS.values() if f.condition is not None}
 
 
 @final
@@ -66,30 +63,15 @@ class Space:
         self._settings = spec.settings
         self._pixels = pixels
 
-    @property
+    @cached_property
     def size(self) -> int | None:
         """The number of different trials; None if there are infinitely many."""
-        return self._count(lambda setting: setting.points())
+        return tree_size(self._settings, lambda setting: setting.size)
 
-    @property
-    def is_discrete(self) -> bool:
-        """Whether there are only so many different trials."""
-        return self.size is not None
-
-    @property
+    @cached_property
     def grid_size(self) -> int | None:
         """The number of points of its grid; None where a range has neither step nor points."""
-        return self._count(lambda setting: setting.grid_points())
-
-    @property
-    def is_conditional(self) -> bool:
-        """Whether some parameter is suggested for some trials only."""
-        counted = (FIELDS[name].condition for name in self._searched())
-        return any(
-            condition is not None
-            and not set(self._settings[condition.field].bounds) <= set(condition.values)
-            for condition in counted
-        )
+        return tree_size(self._settings, lambda setting: setting.grid_size)
 
     @property
     def parameters(self) -> dict[str, Setting]:
@@ -117,7 +99,7 @@ class Space:
         values: dict[str, Value] = {}
         parameters: Parameters = {}
         for name, setting in self._settings.items():
-            if not _holds(name, values):
+            if not holds(name, values):
                 continue
             if isinstance(setting, Fixed):
                 values[name] = setting.value
@@ -192,12 +174,6 @@ class Space:
             n: setting for n, setting in self._settings.items() if not isinstance(setting, Fixed)
         }
 
-    def _count(self, points_of: Callable[[Setting], tuple[Value, ...] | None]) -> int | None:
-        sizes = {name: points_of(setting) for name, setting in self._settings.items()}
-        if any(points is None for points in sizes.values()):
-            return None
-        return _tree_size(list(sizes), {n: p for n, p in sizes.items() if p is not None}, {})
-
     def _listed(
         self, size: int | None, points_of: Callable[[Setting], tuple[Value, ...] | None]
     ) -> list[Parameters]:
@@ -207,28 +183,15 @@ class Space:
                 f"The points of a space must be at most {LARGEST_GRID:,} to be listed, but got "
                 f"{got}; give its ranges steps or points, or choose another sampler."
             )
-        return list(self._walk(list(self._settings), points_of, {}))
+        return [self._parameters(chosen) for chosen in tree_points(self._settings, points_of)]
 
-    def _walk(
-        self,
-        names: list[str],
-        points_of: Callable[[Setting], tuple[Value, ...] | None],
-        chosen: dict[str, Value],
-    ) -> Iterator[Parameters]:
-        """Every way to choose values for `names`, given those chosen for the names before."""
-        if not names:
-            yield {
-                parameter_name(name, setting): _plain(chosen[name])
-                for name, setting in self._searched().items()
-                if name in chosen
-            }
-            return
-        name, rest = names[0], names[1:]
-        if not _holds(name, chosen):
-            yield from self._walk(rest, points_of, chosen)
-            return
-        for value in points_of(self._settings[name]) or ():
-            yield from self._walk(rest, points_of, {**chosen, name: value})
+    def _parameters(self, chosen: Mapping[str, Value]) -> Parameters:
+        """What is searched among the values of a point."""
+        return {
+            parameter_name(name, setting): _plain(chosen[name])
+            for name, setting in self._searched().items()
+            if name in chosen
+        }
 
 
 def fingerprint(parameters: Mapping[str, Any]) -> str:
@@ -247,11 +210,6 @@ def encode(value: Value) -> str | int | float:
 def parameter_name(field: str, setting: Setting) -> str:
     """The name of a field's parameter: the field's own, or that of beta's unit."""
     return BETA_NAMES[setting.unit] if field == "beta" else field
-
-
-def _holds(name: str, chosen: Mapping[str, Value]) -> bool:
-    condition = FIELDS[name].condition
-    return condition is None or chosen[condition.field] in condition.values
 
 
 def _ask(trial: "BaseTrial", name: str, setting: Setting) -> Value:
@@ -276,19 +234,6 @@ def _distribution(setting: Setting) -> "BaseDistribution":
     if isinstance(setting, Range):
         return FloatDistribution(setting.low, setting.reach, log=setting.log, step=setting.step)
     return CategoricalDistribution([encode(choice) for choice in cast("Choice", setting).choices])
-
-
-def _tree_size(
-    names: list[str], points: Mapping[str, tuple[Value, ...]], chosen: Mapping[str, Value]
-) -> int:
-    if not names:
-        return 1
-    name, rest = names[0], names[1:]
-    if not _holds(name, chosen):
-        return _tree_size(rest, points, chosen)
-    if name not in _CONDITION_FIELDS:
-        return len(points[name]) * _tree_size(rest, points, chosen)
-    return sum(_tree_size(rest, points, {**chosen, name: value}) for value in points[name])
 
 
 def _plain(value: Value) -> str | int | float | list[int]:

@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.errors import SpecError
 from sweeps.fields import FIELDS, SECTIONS, Value
-from sweeps.settings import Fixed, Setting
+from sweeps.settings import LARGEST_GRID, Fixed, Setting
 from sweeps.settings_reader import SettingsReader
-from sweeps.spec_changes import changes
+from sweeps.spec_changes import changes, comparable
 from sweeps.spec_document import read_document
 from sweeps.spec_sections import RunSpec, StudySpec, section_problems, unknown_keys
+from sweeps.tree import tree_size
 from vae_models.data_config import DataConfig
 from vae_models.errors import ConfigError
 
@@ -93,12 +94,8 @@ class Spec(BaseModel):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what decides the trials: all but [run] and where the study is kept."""
-        document = self.to_dict()
-        del document["run"]
-        for key in ("storage", "artifacts", "trials", "max_attempts"):
-            del document["study"][key]
-        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        """SHA-256 of what makes trials comparable: equal where `changes` has nothing to say."""
+        text = json.dumps(comparable(self.to_dict()), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -183,14 +180,24 @@ def _plain_data(data: DataConfig) -> dict[str, Any]:
 
 def _search_problems(study: StudySpec, settings: Mapping[str, Setting]) -> Iterator[str]:
     if study.sampler == "grid":
-        for name, setting in settings.items():
-            if setting.grid_points() is None:
-                yield (
-                    f"space.{name}: a range needs a step or a number of points for the grid "
-                    f"sampler, but got neither; add points = 5."
-                )
+        yield from _grid_problems(settings)
     if study.distortion == "nll":
         yield from _measure_problems(settings["likelihood"].bounds)
+
+
+def _grid_problems(settings: Mapping[str, Setting]) -> Iterator[str]:
+    for name, setting in settings.items():
+        if setting.grid_size is None:
+            yield (
+                f"space.{name}: a range needs a step or a number of points for the grid "
+                f"sampler, but got neither; add points = 5."
+            )
+    size = tree_size(settings, lambda setting: setting.grid_size)
+    if size is not None and size > LARGEST_GRID:
+        yield (
+            f"study.sampler: a grid must have at most {LARGEST_GRID:,} points, but got {size:,}; "
+            'give the ranges fewer points, or write "sobol".'
+        )
 
 
 def _measure_problems(likelihoods: Sequence[Value]) -> Iterator[str]:

@@ -5,19 +5,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sweeps.fields import FIELDS
+from sweeps.spec_document import override
 
-__all__ = ["changes"]
+__all__ = ["changes", "comparable"]
 
 _FREE_DATA_KEYS = ("root", "download")  # where the files lie; a checksum guards what is in them
-_FREE_RANGE_KEYS = ("low", "high")
+_FREE_RANGE_KEYS = ("low", "high", "points")
 _NOTHING: Any = "nothing"
+
+_Place = tuple[str, Any]  # a dotted key, and what a spec says there
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The changes between two specs after which their trials would not compare; a line each.
 
     Free to change are the number of trials, the sampler and its seed, where the study and its
-    files are kept, [run], and the ends of numeric ranges.
+    files are kept, [run], and the ends and grid points of numeric ranges.
 
     Args:
         old: `Spec.to_dict` of the study.
@@ -27,31 +30,42 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [f"{change}; {_way_on(name)}" for change in _differences(old, new)]
 
 
+def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What must stay the same of a spec for its trials to compare: all that `changes` looks at.
+
+    Args:
+        document: `Spec.to_dict` of the spec.
+    """
+    return {subject: _fixed_part(place) for subject, place in _places(document).items()}
+
+
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    before, after = old["study"]["distortion"], new["study"]["distortion"]
-    if before != after:
-        yield _line("study.distortion", before, after)
-    keys = {**old["data"], **new["data"]}
-    for key in keys:
-        before, after = old["data"].get(key, _NOTHING), new["data"].get(key, _NOTHING)
-        if before != after and key not in _FREE_DATA_KEYS:
-            yield _line(f"data.{key}", before, after)
-    for name in FIELDS:
-        before, after = _place(old, name), _place(new, name)
-        if _fixed_part(before) != _fixed_part(after):
-            yield _line(after[0] if after[1] is not _NOTHING else before[0], before[1], after[1])
+    was, now = _places(old), _places(new)
+    before, after = comparable(old), comparable(new)
+    for subject in {**was, **now}:
+        if before.get(subject) != after.get(subject):
+            key, _ = now.get(subject) or was[subject]
+            _, old_value = was.get(subject, (key, _NOTHING))
+            _, new_value = now.get(subject, (key, _NOTHING))
+            yield _line(key, old_value, new_value)
 
 
-def _place(document: Mapping[str, Any], name: str) -> tuple[str, Any]:
-    """Where a spec says something of a field, and what."""
-    if name in document["space"]:
-        return f"space.{name}", document["space"][name]
-    section = FIELDS[name].section
-    return f"{section}.{name}", document[section].get(name, _NOTHING)
+def _places(document: Mapping[str, Any]) -> dict[str, _Place]:
+    """Where and what a spec says of everything that decides whether trials compare."""
+    places = {"distortion": ("study.distortion", document["study"]["distortion"])}
+    for key, value in document["data"].items():
+        if key not in _FREE_DATA_KEYS:
+            places[f"data.{key}"] = (f"data.{key}", value)
+    for name, field in FIELDS.items():
+        for section in ("space", field.section):
+            if name in document[section]:
+                places[name] = (f"{section}.{name}", document[section][name])
+                break
+    return places
 
 
-def _fixed_part(place: tuple[str, Any]) -> tuple[str, Any]:
-    """What must stay the same of it: all but the ends of a range."""
+def _fixed_part(place: _Place) -> _Place:
+    """What must stay the same of it: of a range, neither its ends nor its grid."""
     key, value = place
     if isinstance(value, Mapping):
         kept = {name: part for name, part in value.items() if name not in _FREE_RANGE_KEYS}
@@ -65,4 +79,5 @@ def _line(key: str, before: object, after: object) -> str:
 
 def _way_on(name: str) -> str:
     stem, number = re.fullmatch(r"(.*?)(?:-(\d+))?", name).groups()  # type: ignore[union-attr]
-    return f"go on under a new name: --set study.name={stem}-{int(number or 1) + 1}"
+    next_name = f"{stem}-{int(number or 1) + 1}"
+    return f"go on under a new name: {override('study.name', next_name)}"

@@ -1,6 +1,8 @@
 """A spec as it is written: a TOML file, and the overrides of the command line laid over it."""
 
+import json
 import re
+import shlex
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 from sweeps.errors import SpecError
 from sweeps.fields import FIELDS
 
-__all__ = ["read_document"]
+__all__ = ["override", "read_document"]
 
 _BARE = re.compile(r"[\w./:+@%~?=&-]+", re.ASCII)
 
@@ -30,6 +32,16 @@ def read_document(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, 
     if problems:
         raise SpecError(problems)
     return document
+
+
+def override(key: str, text: str) -> str:
+    """The option of the command line that sets a key to a text, fit to be pasted into a shell."""
+    try:
+        is_plain = _read_value(text) == text
+    except tomllib.TOMLDecodeError:
+        is_plain = False
+    value = text if is_plain else json.dumps(text, ensure_ascii=False)
+    return f"--set {shlex.quote(f'{key}={value}')}"
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -63,13 +75,21 @@ def _override(document: dict[str, Any], line: str) -> str | None:
     if not separator or len(keys) < 2 or not all(keys):
         return f"--set {line}: an override must be `section.key=value`, such as train.epochs=5."
     try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
+        value = _read_value(text.strip())
     except tomllib.TOMLDecodeError as error:
-        value = text.strip()
-        if not _BARE.fullmatch(value):
-            return f"--set {line}: the value must be TOML, but got {value!r} ({error})."
+        return f"--set {line}: the value must be TOML, but got {text.strip()!r} ({error})."
     _place(document, keys, value)
     return None
+
+
+def _read_value(text: str) -> object:
+    """The value of an override: TOML, or a plain word without its quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        if _BARE.fullmatch(text):
+            return text
+        raise
 
 
 def _place(document: dict[str, Any], keys: Sequence[str], value: object) -> None:

@@ -7,7 +7,7 @@ so whoever holds the sampler lease next finishes what a crash left half done.
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import final
@@ -25,7 +25,8 @@ from studies.study_records import get_study
 from sweeps.errors import SuggestionError
 from sweeps.optuna_store import load_optuna_study
 from sweeps.samplers import build_sampler, choose_sampler, quiet_optuna
-from sweeps.space import LARGEST_GRID, Parameters, Space, Suggestion, fingerprint
+from sweeps.settings import LARGEST_GRID
+from sweeps.space import Parameters, Space, Suggestion, fingerprint
 from sweeps.spec import Spec
 
 __all__ = ["LEASE_SECONDS", "Refill", "SuggestionDesk"]
@@ -39,6 +40,8 @@ DIVERGED = "diverged"
 _SUGGESTED = "rdsweep:suggested"
 _DUPLICATE_OF = "rdsweep:duplicate_of"
 _TRIES = 10
+_RANDOM_TRIES = 100
+"""For a space with a branch of a single point, which half of all random suggestions may hit."""
 
 
 class _LeaseGoneError(Exception):
@@ -94,6 +97,7 @@ class SuggestionDesk:
         self._optuna = load_optuna_study(storage_url, study)
         self._known: dict[str, int] = {}
         self._numbers: set[int] = set()
+        self._asked = 0  # trials that Optuna has, rejected ones included
         self._untried: dict[bool, _UntriedPoints] = {}  # of the grid, of the whole space
 
     def settle(self) -> int:
@@ -115,7 +119,8 @@ class SuggestionDesk:
         """Settles, then adds up to `count` suggestions to the queue.
 
         The study never gets more trials than it wants; a suggestion that was made before is asked
-        for again, and in a space with only so many points replaced by one that is left.
+        for again, and in a space with only so many points replaced by one that is left. Workers
+        see each trial as soon as it is suggested, before the batch is whole.
         """
         return self._leased(lambda: self._refill(count))
 
@@ -125,7 +130,7 @@ class SuggestionDesk:
         try:
             with quiet_optuna():
                 return work()
-        except _LeaseGoneError:
+        except (_LeaseGoneError, UpdateFinishedTrialError):  # the next desk ended our trial
             return Refill(held_elsewhere=True)
         finally:
             release_sampler(self._db, self._name, self._worker_id)
@@ -135,7 +140,9 @@ class SuggestionDesk:
         self._read_known()
         wanted = get_study(self._db, self._name).trials_wanted
         room = wanted - len(self._numbers)
-        queued = self._recover(room)
+        history = self._optuna.get_trials(deepcopy=False)
+        self._asked = len(history)
+        queued = self._recover(history, room)
         sampler = choose_sampler(self._spec.study.sampler, self._space, wanted).name
         while queued < min(count, room):
             if not self._queue_next(sampler, wanted):
@@ -206,11 +213,11 @@ class SuggestionDesk:
         self._numbers.add(number)
         self._known.setdefault(fingerprint(parameters), number)
 
-    def _recover(self, room: int) -> int:
+    def _recover(self, history: Iterable[FrozenTrial], room: int) -> int:
         """Queues what was suggested but never stored, and ends what was not even suggested."""
         recovered = 0
-        for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number in self._numbers:
+        for trial in history:
+            if trial.state is not TrialState.RUNNING or trial.number in self._numbers:
                 continue
             suggestion = self._whole_suggestion(trial)
             if suggestion is None or recovered >= room or self._is_known(suggestion):
@@ -227,14 +234,22 @@ class SuggestionDesk:
         """Queues one trial that is new; False if the space has none left."""
         if self._is_exhausted(sampler):
             return False
-        if sampler != "grid":
-            for _ in range(_TRIES):
-                if self._queue_new(*self._ask(sampler, wanted)):
-                    return True
+        if sampler != "grid" and self._queue_suggested(sampler, wanted, _TRIES):
+            return True
+        if self._is_finite(sampler):
+            return self._queue_untried(sampler, wanted)
+        return self._queue_suggested("random", wanted, _RANDOM_TRIES)
+
+    def _queue_suggested(self, sampler: str, wanted: int, tries: int) -> bool:
+        """Queues the first new one of a sampler's next suggestions; False if none of them is."""
+        return any(self._queue_new(*self._ask(sampler, wanted)) for _ in range(tries))
+
+    def _queue_untried(self, sampler: str, wanted: int) -> bool:
+        """Queues a point of a discrete space that is left; False if none is."""
         while self._enqueue_untried(sampler):
             if self._queue_new(*self._ask("random", wanted)):
                 return True
-        return not self._is_finite(sampler) and self._queue(*self._ask("random", wanted))
+        return False
 
     def _ask(self, sampler: str, wanted: int) -> tuple[Trial, Suggestion]:
         self._hold()
@@ -242,29 +257,24 @@ class SuggestionDesk:
             sampler,
             self._space,
             seed=self._spec.study.seed,
-            number=self._next_number(),
+            number=self._asked,
             trials=wanted,
         )
         try:
             trial = self._optuna.ask()
+            self._asked = max(self._asked, trial.number + 1)  # an enqueued one is counted already
             suggestion = self._space.suggest(trial)
         finally:
             self._optuna.sampler = RandomSampler()
         trial.set_user_attr(_SUGGESTED, True)
         return trial, suggestion
 
-    def _next_number(self) -> int:
-        return len(self._optuna.get_trials(deepcopy=False))
-
     def _queue_new(self, trial: Trial, suggestion: Suggestion) -> bool:
         """Queues a suggestion, unless it was made before: then Optuna's trial ends as failed."""
-        if not self._is_known(suggestion):
-            return self._queue(trial, suggestion)
-        trial.set_user_attr(_DUPLICATE_OF, self._known[fingerprint(suggestion.parameters)])
-        self._finish(trial.number, None)
-        return False
-
-    def _queue(self, trial: Trial, suggestion: Suggestion) -> bool:
+        if self._is_known(suggestion):
+            trial.set_user_attr(_DUPLICATE_OF, self._known[fingerprint(suggestion.parameters)])
+            self._finish(trial.number, None)
+            return False
         self._hold()
         self._store(trial.number, suggestion)
         return True
@@ -295,12 +305,12 @@ class SuggestionDesk:
 
     def _enqueue_untried(self, sampler: str) -> bool:
         """Puts a point that was not tried before Optuna's next trial; False if there is none."""
-        if not self._is_finite(sampler):
-            return False
         point = self._points(sampler).next_untried(self._known)
-        if point is not None:
-            self._optuna.enqueue_trial(self._space.encode(point))
-        return point is not None
+        if point is None:
+            return False
+        self._optuna.enqueue_trial(self._space.encode(point))
+        self._asked += 1
+        return True
 
     def _points(self, sampler: str) -> "_UntriedPoints":
         is_grid = sampler == "grid"

@@ -86,6 +86,8 @@ _SPRITE_DEFAULTS = {"image_size": 64, "train_size": 5000}
 _GAUSSIAN_DEFAULTS = {"train_size": 10_000, "heldout_size": 10_000}
 _SMALLEST_SPRITE, _LARGEST_IMAGE = 16, 1024
 _DEFAULT_FRACTION = 1 / 6
+_DIGITS_COUNT = 1797
+_FEWEST = 2  # an error over the held-out examples, and a covariance of the others, needs two
 _LARGEST_SEED = 2**63 - 1
 
 
@@ -138,7 +140,7 @@ class DataConfig:
             self._check_flag(key)
         self._check_integer("seed", low=0, high=_LARGEST_SEED)
         for key in ("train_limit", "heldout_limit", "train_size", "heldout_size"):
-            self._check_integer(key, low=1)
+            self._check_integer(key, low=_FEWEST)
         self._check_fraction()
         self._fill_in_defaults()
         self._check_image_size()
@@ -179,6 +181,13 @@ class DataConfig:
             raise ConfigError.unmet(
                 "0 < heldout_fraction < 1", "a split", heldout_fraction=self.heldout_fraction
             )
+        if self.name == "digits":
+            heldout = round(_DIGITS_COUNT * fraction)
+            if not _FEWEST <= heldout <= _DIGITS_COUNT - _FEWEST:
+                raise ConfigError(
+                    f"`heldout_fraction` must leave at least {_FEWEST} of the {_DIGITS_COUNT} "
+                    f"digits in each split, but got heldout_fraction={fraction:g}."
+                )
         self._set(heldout_fraction=fraction)
 
     def _fill_in_defaults(self) -> None:
@@ -195,7 +204,7 @@ class DataConfig:
 
     def _fill_in_heldout_sprites(self) -> None:
         train, fraction = self.train_size or 0, self.heldout_fraction
-        derived = max(1, round(train * fraction / (1 - fraction)))
+        derived = max(_FEWEST, round(train * fraction / (1 - fraction)))
         heldout = derived if self.heldout_size is None else self.heldout_size
         if fraction != _DEFAULT_FRACTION and heldout != derived:
             raise ConfigError(

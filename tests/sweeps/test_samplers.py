@@ -20,6 +20,10 @@ class TestAuto:
         chosen = choose_sampler("auto", space_of({"beta": [1, 2], "latent_dim": [2, 4]}), 4)
         assert (chosen.name, "all 4 points" in chosen.reason) == ("grid", True)
 
+    def test_it_takes_no_grid_that_cannot_be_listed(self) -> None:
+        space = space_of({"epochs": {"low": 1, "high": 200_000}})
+        assert choose_sampler("auto", space, 300_000).name == "tpe"
+
     def test_it_spreads_few_trials_evenly(self) -> None:
         assert choose_sampler("auto", space_of({"beta": BETA}), 20).name == "sobol"
 

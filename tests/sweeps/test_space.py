@@ -4,15 +4,17 @@ import itertools
 import math
 from typing import Any
 
+import hypothesis
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.errors import SpaceError
+from sweeps.errors import SpaceError, SpecError
 from sweeps.fields import FIELDS
 from sweeps.settings import Choice, Range, Setting
-from sweeps.space import Space, fingerprint
+from sweeps.space import Space, encode, fingerprint
+from sweeps.spec import Spec
 from toy_sweeps import PIXELS, TREE, spec_of
 from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
 
@@ -127,8 +129,6 @@ class TestTree:
         points = space.points()
         assert space.size == expected == len(points)
         assert len({fingerprint(point) for point in points}) == expected
-        assert space.is_discrete
-        assert space.is_conditional
 
     def test_its_points_are_those_that_it_suggests(self) -> None:
         space = space_of(
@@ -141,7 +141,6 @@ class TestTree:
     def test_a_range_of_numbers_makes_it_infinite(self) -> None:
         space = space_of(dict(TREE))
         assert space.size is None
-        assert not space.is_discrete
         with pytest.raises(SpaceError, match="got infinitely many; give its ranges steps"):
             space.points()
 
@@ -156,10 +155,18 @@ class TestTree:
         with pytest.raises(SpaceError, match="at most 100,000 to be listed, but got 200,000"):
             space.points()
 
-    def test_a_choice_that_always_meets_a_condition_makes_no_tree(self) -> None:
-        assert not space_of(
-            {"warmup": [0.1, 0.5]}, objective={"annealing": "linear"}
-        ).is_conditional
+    def test_billions_of_points_are_counted_without_listing_them(self) -> None:
+        space = space_of(
+            {
+                "seed": {"low": 0, "high": 2**40 - 1},
+                "learning_rate": {"low": 1e-9, "high": 1, "step": 1e-9},
+            }
+        )
+        assert space.size == space.grid_size == 2**40 * 10**9
+
+    def test_whole_numbers_of_a_grid_that_coincide_count_once(self) -> None:
+        space = space_of({"latent_dim": {"low": 1, "high": 3, "points": 9}})
+        assert space.grid_size == 3 == len(space.grid())
 
 
 def ranges() -> st.SearchStrategy[Range]:
@@ -224,3 +231,64 @@ def test_shares_of_a_log_range_are_even_in_the_logarithm() -> None:
     setting = Range(low=0.01, high=100.0, log=True)
     logs = [math.log10(float(str(setting.at(share)))) for share in (0.0, 0.25, 0.5, 0.75)]
     assert logs == pytest.approx([-2, -1, 0, 1])
+
+
+FLOATS = [0.0, 5e-324, 1e-300, 1e-6, 0.1, 0.5, 1.0, 2.0, 100.0, 1e300]
+WHOLES = [0, 1, 2, 7, 1000, 2**31, 2**53, 2**63 - 1, 2**63, 10**30]
+
+
+def numbers(values: list[Any]) -> st.SearchStrategy[Any]:
+    """A number, a choice or a range that is odd wherever it can be."""
+    ends = st.lists(st.sampled_from(values), min_size=2, max_size=2, unique=True).map(sorted)
+    shapes = st.sampled_from([{}, {"log": True}, {"points": 3}, *({"step": v} for v in values)])
+    ranges = st.builds(lambda pair, rest: {"low": pair[0], "high": pair[1]} | rest, ends, shapes)
+    choices = st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True)
+    return st.one_of(st.sampled_from(values), choices, ranges)
+
+
+def wild_documents() -> st.SearchStrategy[dict[str, Any]]:
+    """Specs, good ones and bad ones, in whose trials every field can count."""
+    by_kind = {
+        "int": numbers(WHOLES),
+        "float": numbers(FLOATS),
+        "ints": st.sampled_from([[], [8], [0], [[8], []], [[8], [16, 8]]]),
+    }
+    fields = {name: by_kind[f.kind] for name, f in FIELDS.items() if f.known is None}
+    fields["beta"] = st.builds(
+        lambda beta, unit: beta | {"unit": unit} if isinstance(beta, dict) else beta,
+        fields["beta"],
+        st.sampled_from(["canonical", "raw", "beta_norm"]),
+    )
+    names = {name: list(field.known) for name, field in FIELDS.items() if field.known is not None}
+    spaces = st.sets(st.sampled_from(list(fields)), min_size=1, max_size=3).flatmap(
+        lambda chosen: st.fixed_dictionaries({name: fields[name] for name in sorted(chosen)})
+    )
+    return st.builds(
+        lambda space, sampler: {
+            "study": {"name": "wild", "sampler": sampler},
+            "data": {"name": "digits"},
+            "space": names | space,
+        },
+        spaces,
+        st.sampled_from(["auto", "grid"]),
+    )
+
+
+@hypothesis.settings(max_examples=400)
+@given(wild_documents(), st.lists(st.floats(0, 1, exclude_max=True), min_size=20, max_size=20))
+def test_no_trial_of_a_spec_that_passed_is_refused_later(
+    document: dict[str, Any], shares: list[float]
+) -> None:
+    try:
+        spec = Spec.from_dict(document)
+    except SpecError:
+        return
+    space = Space(spec, PIXELS)
+    point = {
+        name: encode(setting.at(share))
+        for (name, setting), share in zip(space.parameters.items(), shares, strict=False)
+    }
+    assert space.new_trial(0, space.suggest(optuna.trial.FixedTrial(point))).number == 0
+    assert space.distributions().keys() == point.keys()
+    if spec.study.sampler == "grid":
+        assert len(space.grid()) == space.grid_size

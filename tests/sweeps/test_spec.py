@@ -1,5 +1,7 @@
 """The spec: what it accepts, and the one line it writes for each thing that is wrong."""
 
+import itertools
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from sweeps.errors import SpecError
 from sweeps.settings import Choice, Fixed, Range
 from sweeps.spec import Spec, changes, load_spec
+from vae_models.config import FAMILIES, LIKELIHOODS, SCHEDULES
 
 GOOD = """
 [study]
@@ -19,6 +22,9 @@ name = "mnist-beta"
 [data]
 name = "digits"
 """
+
+
+TEMPLATE = Path(sys.modules["sweeps.spec"].__file__ or "").with_name("default_spec.toml")
 
 
 @pytest.fixture
@@ -68,12 +74,70 @@ def test_the_example_of_the_design_loads(path: Path) -> None:
 
 
 def test_the_default_spec_names_every_key_and_loads() -> None:
-    file = Path(sys.modules["sweeps.spec"].__file__ or "").with_name("default_spec.toml")
-    spec = load_spec(file)
+    spec = load_spec(TEMPLATE)
     assert spec.study.name == "sweep"
-    text = file.read_text(encoding="utf-8")
+    text = TEMPLATE.read_text(encoding="utf-8")
     for key in ("max_attempts", "lease_seconds", "spectrum", "steepness", "lr_schedule"):
         assert f"{key} = " in text
+
+
+DATA_SETS = {
+    "digits": [],
+    "mnist": ["data.name=mnist", "data.download=true", "data.train_limit=1000"],
+    "folder": ["data.name=folder", "data.root=images", "data.image_size=32"],
+    "celeba": ["data.name=celeba", "data.image_size=64", "data.colour=true"],
+    "gaussian": ["data.name=gaussian", "data.spectrum=[4, 2, 1]"],
+    "sprites": ["data.name=sprites", "data.image_size=32", "data.train_size=500"],
+}
+
+
+class TestNaturalOverridesOfTheTemplate:
+    @pytest.mark.parametrize(
+        ("family", "likelihood", "schedule"),
+        list(itertools.product(FAMILIES, LIKELIHOODS, SCHEDULES)),
+    )
+    def test_every_family_likelihood_and_schedule_can_be_fixed(
+        self, family: str, likelihood: str, schedule: str
+    ) -> None:
+        spec = load_spec(
+            TEMPLATE,
+            [
+                f"model.family={family}",
+                f"model.likelihood={likelihood}",
+                f"objective.annealing={schedule}",
+            ],
+        )
+        assert spec.settings["family"] == Fixed(value=family)
+        assert spec.settings["likelihood"] == Fixed(value=likelihood)
+        assert spec.settings["annealing"] == Fixed(value=schedule)
+
+    @pytest.mark.parametrize("overrides", DATA_SETS.values(), ids=DATA_SETS)
+    def test_every_kind_of_data_can_be_named(self, overrides: list[str]) -> None:
+        assert load_spec(TEMPLATE, overrides)
+
+    @pytest.mark.parametrize(
+        "overrides",
+        [
+            ["model.hidden=[256, 64]"],
+            ["model.family=conv", "data.binarisation=dynamic", "model.likelihood=bernoulli"],
+            ["space.family=['linear', 'mlp']", "space.hidden=[[64], [256, 64]]"],
+            ["model.likelihood=gaussian_learned", "model.sigma2=0.1"],
+            ["space.sigma2={low=0.1, high=10, log=true}"],
+            ["space.likelihood=['gaussian', 'bernoulli']"],
+            ["objective.annealing=linear", "objective.warmup=0.3"],
+            ["objective.annealing=sigmoid", "objective.annealing_unit=epoch"],
+            ["space.annealing=['constant', 'cyclical']", "space.cycles=[2, 4]"],
+            ["objective.beta=1"],
+            ["objective.beta={value=0.1, unit='raw'}", "objective.reduction=mean"],
+            ["space.beta.unit=beta_norm", "model.latent_dim=8"],
+            ["study.distortion=nll"],
+            ["train.lr_schedule=cosine", "space.seed=[0, 1, 2]"],
+            ["study.sampler=grid", "space.beta.points=9", "space.latent_dim.points=3"],
+            *[[f"study.sampler={name}"] for name in ("random", "sobol", "tpe", "nsga2", "gp")],
+        ],
+    )
+    def test_what_is_often_tried_is_not_refused(self, overrides: list[str]) -> None:
+        assert load_spec(TEMPLATE, overrides)
 
 
 def test_hidden_is_fixed_by_a_list_and_chosen_from_a_list_of_lists(path: Path) -> None:
@@ -290,8 +354,39 @@ LINES = {
     ),
     "one point": (
         "[space]\nbeta = { low = 1, high = 9, points = 1 }",
-        "space.beta.points: `points >= 2` must hold for the grid on a range, but got points=1.",
+        (
+            "space.beta.points: `2 <= points <= 100000` must hold for the grid on a range, "
+            "but got points=1."
+        ),
     ),
+    "endless points": (
+        "[space]\nbeta = { low = 1, high = 9, points = 1000000000 }",
+        "space.beta.points: `2 <= points <= 100000` must hold*",
+    ),
+    "endless steps": (
+        "[space]\nbeta = { low = 0, high = 1, step = 1e-300 }",
+        "space.beta: `(high - low) / step <= 9007199254740992` must hold*",
+    ),
+    "whole numbers beyond a float": (
+        "[space]\nseed = { low = 0, high = 9223372036854775807 }",
+        "space.seed: `high <= 9007199254740992` must hold for a range*",
+    ),
+    "beta without a canonical value": (
+        '[objective]\nbeta = { value = 1e300, unit = "beta_norm" }',
+        ("objective.beta: `beta <= 1e+100` must hold for unit 'beta_norm', but got beta=1e+300."),
+    ),
+    "variance that cannot be learned": (
+        '[model]\nlikelihood = "gaussian_learned"\nsigma2 = 1e-6',
+        "model.sigma2: `6.14421e-06 < sigma2 < inf` must hold for ModelConfig, but got sigma2=1e-06.",
+    ),
+    "variance that one likelihood of two cannot learn": (
+        '[space]\nlikelihood = ["gaussian", "gaussian_learned"]\nsigma2 = { low = 1e-6, high = 1 }',
+        (
+            "space.sigma2: `6.14421e-06 < sigma2 < inf` must hold for ModelConfig, "
+            "but got sigma2=1e-06 where likelihood is 'gaussian_learned'."
+        ),
+    ),
+    "no widths": ("[model]\nhidden = []", "model.hidden: `len(hidden) >= 1` must hold*"),
     "misspelt key of a range": (
         "[space]\nbeta = { lwo = 1, high = 9 }",
         "space.beta.lwo: a key here must be one of * did you mean 'low'?",
@@ -376,6 +471,23 @@ STUDY_LINES = {
     "grid of a continuous range": (
         ["study.sampler=grid", "space.beta={low=1, high=9}"],
         "space.beta: a range needs a step or a number of points for the grid sampler",
+    ),
+    "grid of too many points": (
+        ["study.sampler=grid", "space.epochs={low=1, high=200000}"],
+        (
+            "study.sampler: a grid must have at most 100,000 points, but got 200,000; "
+            'give the ranges fewer points, or write "sobol".'
+        ),
+    ),
+    "grid of many axes": (
+        [
+            "study.sampler=grid",
+            *(
+                f"space.{name}={{low=0.1, high=0.9, points=50}}"
+                for name in ("beta", "sigma2", "learning_rate")
+            ),
+        ],
+        "a grid must have at most 100,000 points, but got 125,000",
     ),
     "nats of two measures": (
         ["study.distortion=nll", 'space.likelihood=["gaussian", "bernoulli"]'],
@@ -484,13 +596,19 @@ class TestChanges:
             "run.workers=9",
             "space.beta.low=0.001",
             "space.beta.high=3",
+            "space.beta.points=3",
+            "data.root=there",
+            "data.download=true",
         ],
     )
     def test_what_leaves_trials_comparable_may_change(self, path: Path, override: str) -> None:
-        text = "[space]\nbeta = { low = 0.01, high = 1, log = true }"
-        old, new = loaded(path, text), loaded(path, text, override)
+        text = "[space]\nbeta = { low = 0.01, high = 1, log = true }\n"
+        text += '[data]\nname = "mnist"'
+        path.write_text('[study]\nname = "a"\n' + text)
+        old, new = load_spec(path), load_spec(path, [override])
         assert old != new
         assert changes(old.to_dict(), new.to_dict()) == []
+        assert old.hash == new.hash
 
     @pytest.mark.parametrize(
         ("override", "line"),
@@ -510,6 +628,7 @@ class TestChanges:
     ) -> None:
         text = "[space]\nbeta = { low = 0.01, high = 1, log = true }"
         old, new = loaded(path, text), loaded(path, text, override)
+        assert old.hash != new.hash
         (problem,) = changes(old.to_dict(), new.to_dict())
         with pytest.raises(SpecError, match=line):
             raise SpecError([problem])
@@ -519,9 +638,12 @@ class TestChanges:
         old, new = loaded(path), loaded(path, "", "train.epochs=3", "study.name=a-2")
         assert changes(old.to_dict(), new.to_dict())[0].endswith("--set study.name=a-3")
 
-    def test_the_hash_tells_different_trials_apart_and_ignores_where_they_run(
-        self, path: Path
-    ) -> None:
-        spec = loaded(path)
-        assert loaded(path, "", "run.workers=3", "study.trials=7").hash == spec.hash
-        assert loaded(path, "", "train.epochs=3").hash != spec.hash
+    @pytest.mark.parametrize("name", ["my study", "größe", "a$b", "it's", "2024-05-09", "a=b"])
+    def test_the_way_on_can_be_pasted_into_a_shell(self, path: Path, name: str) -> None:
+        fixed = f'study.name="{name}"'
+        old, new = loaded(path, "", fixed), loaded(path, "", fixed, "train.epochs=3")
+        (problem,) = changes(old.to_dict(), new.to_dict())
+        option, *given = shlex.split(problem.rpartition("under a new name: ")[2])
+        assert (option, len(given)) == ("--set", 1)
+        stem = name.removesuffix("-09")
+        assert loaded(path, "", *given).study.name == f"{stem}-{10 if stem != name else 2}"

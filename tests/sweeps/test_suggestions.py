@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import event
 
 from studies.queue import counts
 from studies.sampler_lease import acquire_sampler, release_sampler
@@ -100,6 +101,45 @@ def test_a_discrete_space_is_covered_without_duplicates_and_then_exhausted(
     asked = len(optuna_trials(sweep))
     assert sweep.desk().refill(1) == Refill(exhausted=True)
     assert len(optuna_trials(sweep)) == asked
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"latent_dim": {"low": 2, "high": 9}, "reduction": ["sum", "mean", "pixel_mean"]},
+        {"annealing": ["constant", "linear"], "warmup": {"low": 0.1, "high": 0.9}},
+    ],
+    ids=["discrete", "with a branch of one point"],
+)
+def test_a_batch_holds_no_trial_twice_nor_one_from_before(
+    tmp_path: Path, sampler: str, space: dict[str, Any]
+) -> None:
+    sweep = ToySweep.create(tmp_path, space, sampler=sampler, trials=12)
+    sweep.drive(trade_off, batch=4)
+    update_study(sweep.db, replace(get_study(sweep.db, "toy"), trials_wanted=20))
+    assert sweep.desk().refill(8) == Refill(queued=8)
+    assert len({fingerprint(trial.parameters) for trial in sweep.trials()}) == 20
+
+
+def test_a_batch_takes_the_same_statements_however_long_the_history(tmp_path: Path) -> None:
+    statements = []
+    for finished in (8, 16):
+        sweep = ToySweep.create(
+            tmp_path / str(finished), {"beta": BETA}, sampler="random", trials=finished
+        )
+        sweep.drive(trade_off, batch=8)
+        update_study(sweep.db, replace(get_study(sweep.db, "toy"), trials_wanted=finished + 8))
+        desk = sweep.desk()
+        seen: list[str] = []
+        event.listen(
+            desk._optuna._storage._backend.engine,  # type: ignore[attr-defined]
+            "before_cursor_execute",
+            lambda *args, seen=seen: seen.append(args[2]),
+        )
+        assert desk.refill(8) == Refill(queued=8)
+        statements.append(len(seen))
+    assert statements[0] == statements[1] > 0
 
 
 def test_a_duplicate_ends_as_failed_in_optuna_and_names_its_twin(tmp_path: Path) -> None:
@@ -295,6 +335,28 @@ class TestTwoDesks:
         slow._ask = ask_slowly  # type: ignore[method-assign]
         assert slow.refill(1) == Refill(held_elsewhere=True)
         assert sweep.trials() == []
+
+    @pytest.mark.parametrize("stalled_in", ["ask", "suggest"])
+    def test_a_desk_that_stalls_beyond_its_lease_leaves_the_work_to_the_next(
+        self, tmp_path: Path, stalled_in: str
+    ) -> None:
+        sweep = ToySweep.create(tmp_path, {"beta": BETA}, sampler="random", trials=4)
+        slow = sweep.desk("slow")
+        place: Any = slow._optuna if stalled_in == "ask" else slow._space
+        call = getattr(place, stalled_in)
+
+        def stall(*args: Any) -> Any:
+            returned = call(*args)
+            release_sampler(sweep.db, "toy", "slow")  # in life, the lease runs out
+            assert sweep.desk("quick").refill(1) == Refill(queued=1)
+            return returned
+
+        setattr(place, stalled_in, stall)
+        assert slow.refill(3) == Refill(held_elsewhere=True)
+        assert [trial.number for trial in sweep.trials()] == [1]
+        assert optuna_trials(sweep)[0].state is TrialState.FAIL
+        setattr(place, stalled_in, call)
+        assert slow.refill(3) == Refill(queued=3)
 
     def test_many_desks_at_once_never_queue_a_trial_twice(self, tmp_path: Path) -> None:
         sweep = ToySweep.create(tmp_path, SMALL, sampler="random", trials=12)

@@ -41,6 +41,10 @@ def test_the_heldout_fraction_of_sprites_decides_their_heldout_size() -> None:
     assert config.heldout_size == 100
 
 
+def test_the_fewest_sprites_still_leave_two_to_measure_an_error_on() -> None:
+    assert DataConfig(name="sprites", train_size=2).heldout_size == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -63,7 +67,14 @@ def test_the_heldout_fraction_of_sprites_decides_their_heldout_size() -> None:
         ({"name": "digits", "binarisation": "dynamik"}, r"Did you mean 'dynamic'\?"),
         ({"name": "digits", "seed": -1}, r"`0 <= seed <= \d+` .* got seed=-1"),
         ({"name": "digits", "seed": 0.5}, r"whole number.* got seed=0\.5"),
-        ({"name": "digits", "train_limit": 0}, r"`1 <= train_limit` .* got train_limit=0"),
+        ({"name": "digits", "train_limit": 0}, r"`2 <= train_limit` .* got train_limit=0"),
+        ({"name": "mnist", "heldout_limit": 1}, r"`2 <= heldout_limit` .* got heldout_limit=1"),
+        ({"name": "sprites", "heldout_size": 1}, r"`2 <= heldout_size` .* got heldout_size=1"),
+        (
+            {"name": "digits", "heldout_fraction": 0.0005},
+            r"leave at least 2 of the 1797 digits in each split, but got .*=0\.0005",
+        ),
+        ({"name": "digits", "heldout_fraction": 0.9995}, r"leave at least 2 of the 1797 digits"),
         ({"name": "digits", "heldout_limit": True}, r"whole number.* got heldout_limit=True"),
         ({"name": "digits", "heldout_fraction": 1}, r"`0 < heldout_fraction < 1` must hold"),
         ({"name": "digits", "heldout_fraction": "x"}, r"`0 < heldout_fraction < 1` must hold"),
@@ -77,7 +88,7 @@ def test_the_heldout_fraction_of_sprites_decides_their_heldout_size() -> None:
         ({"name": "folder", "image_size": 1}, r"`2 <= image_size <= 1024` .* got image_size=1"),
         ({"name": "sprites", "image_size": 8}, r"`16 <= image_size <= 1024` .* got image_size=8"),
         (
-            {"name": "sprites", "train_size": 737_280, "heldout_size": 1},
+            {"name": "sprites", "train_size": 737_279, "heldout_size": 2},
             r"`train_size \+ heldout_size <= 737280` must hold",
         ),
         (
