@@ -39,7 +39,7 @@ DIVERGED = "diverged"
 
 _SUGGESTED = "rdsweep:suggested"
 _DUPLICATE_OF = "rdsweep:duplicate_of"
-_TRIES = 10
+_TRIES = 4  # a GP takes seconds for each, and mostly comes to the same point again
 _RANDOM_TRIES = 100
 """For a space with a branch of a single point, which half of all random suggestions may hit."""
 
