@@ -7,7 +7,7 @@ UV := .uv/bin/uv
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: help demo test lint format bench pins clean
+.PHONY: help demo test lint format bench bench-samplers pins clean
 
 help:  ## what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,9 +37,15 @@ format: $(READY)  ## let ruff write the layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# where torchvision's MNIST lies: make bench MNIST=/data
+MNIST ?= $(firstword $(wildcard ../shared/data/mnist10k) data)
+
 bench: $(READY)  ## overhead, start-up, report time, and the ratio to a plain loop
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/plain_loop.py
+	$(BIN)/python benchmarks/overhead.py --mnist $(MNIST)
+	$(BIN)/python benchmarks/plain_loop.py --mnist $(MNIST)
+
+bench-samplers: $(READY)  ## which sampler finds the front soonest (ten minutes)
+	$(BIN)/python benchmarks/samplers.py
 
 pins: $(UV)  ## newest versions into [tool.uv] constraint-dependencies
 	$(PYTHON) .ci/pins.py

@@ -79,7 +79,7 @@ def report_of_200(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mnist", type=Path, default=Path("../shared/data/mnist10k"))
+    parser.add_argument("--mnist", type=Path, default=Path("data"))
     parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     command_line()

@@ -124,7 +124,7 @@ def run_rdsweep(mnist: Path, epochs: int, folder: Path) -> tuple[float, list[tup
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mnist", type=Path, default=Path("../shared/data/mnist10k"))
+    parser.add_argument("--mnist", type=Path, default=Path("data"))
     parser.add_argument("--epochs", type=int, default=5)
     arguments = parser.parse_args()
     root = arguments.mnist.absolute()
