@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 from reports.report import write_report
-
 from studies.database import open_database
 from studies.queries import epochs_of, query_trials
 from synthetic_study import synthetic_study

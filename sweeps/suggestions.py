@@ -142,6 +142,8 @@ class SuggestionDesk:
         room = wanted - len(self._numbers)
         history = self._optuna.get_trials(deepcopy=False)
         self._asked = len(history)
+        if max(self._numbers, default=-1) >= self._asked:
+            raise self._forgotten(max(self._numbers))
         queued = self._recover(history, room)
         sampler = choose_sampler(self._spec.study.sampler, self._space, wanted).name
         while queued < min(count, room):
@@ -196,12 +198,14 @@ class SuggestionDesk:
                 number,
             )
         except KeyError as error:
-            message = (
-                f"Optuna must know every trial of study {self._name!r}, but it lacks trial "
-                f"{number}; its study was deleted or changed with other tools. Go on under a new "
-                "name: --set study.name=…"
-            )
-            raise SuggestionError(message) from error
+            raise self._forgotten(number) from error
+
+    def _forgotten(self, number: int) -> SuggestionError:
+        return SuggestionError(
+            f"Optuna must know every trial of study {self._name!r}, but it lacks trial {number}; "
+            "its study was deleted or changed with other tools. Go on under a new name: "
+            "--set study.name=…"
+        )
 
     def _read_known(self) -> None:
         """Learns which trials were added since this desk last looked."""

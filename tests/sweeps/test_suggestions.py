@@ -277,6 +277,23 @@ class TestTelling:
         with pytest.raises(SuggestionError, match="it lacks trial 0"):
             sweep.desk().settle()
 
+    def test_numbers_are_never_given_out_again_when_optuna_lost_finished_trials(
+        self, tmp_path: Path
+    ) -> None:
+        sweep = ToySweep.create(tmp_path, {"beta": BETA}, sampler="random", trials=4)
+        desk = sweep.desk()
+        desk.refill(1)
+        lease = sweep.take()
+        assert lease is not None
+        sweep.finish(lease, (1.0, 2.0))
+        desk.settle()
+        storage = load_optuna_study(sweep.db.url, "toy")._storage
+        optuna.delete_study(study_name="toy", storage=storage)
+        again = optuna.create_study(study_name="toy", storage=storage, directions=["minimize"] * 2)
+        again.set_user_attr("rdsweep", True)
+        with pytest.raises(SuggestionError, match="it lacks trial 0"):
+            sweep.desk().refill(1)
+
 
 class TestOrphans:
     def test_a_whole_suggestion_that_was_never_stored_is_queued(self, tmp_path: Path) -> None:
