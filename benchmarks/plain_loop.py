@@ -4,7 +4,7 @@ The loop: Optuna with `n_jobs=1`, a DataLoader, Adam, `loss.item()` each step, e
 held-out data at the end; torch with its default threads. rdsweep: the command, with its default
 workers. Both get the same (β, M) grid, network, data, batch size and number of epochs.
 
-    python benchmarks/plain_loop.py [--mnist DIRECTORY] [--epochs 5]
+    python benchmarks/plain_loop.py [--mnist DIRECTORY] [--epochs 20]
 """
 
 import argparse
@@ -125,7 +125,7 @@ def run_rdsweep(mnist: Path, epochs: int, folder: Path) -> tuple[float, list[tup
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mnist", type=Path, default=Path("data"))
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     root = arguments.mnist.absolute()
     data = load_data(DataConfig(name="mnist", root=str(root)))
