@@ -2,8 +2,12 @@
 
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from rdsweep_command import Rdsweep
 from studies.database import open_database
@@ -41,10 +45,21 @@ def test_a_worker_that_cannot_start_is_tried_again_and_then_given_up_with_its_la
     assert len({death.worker_id for death in deaths}) == len(deaths)
 
 
+@pytest.fixture
+def copied(finished: Rdsweep, tmp_path: Path) -> Rdsweep:
+    """A finished study that more workers may register in."""
+    with (
+        closing(sqlite3.connect(finished.folder / "rdsweep.db")) as source,
+        closing(sqlite3.connect(tmp_path / "rdsweep.db")) as copy,
+    ):
+        source.backup(copy)
+    return Rdsweep(tmp_path)
+
+
 def test_a_killed_worker_is_reported_by_its_signal_and_not_replaced_once_stopping(
-    finished: Rdsweep, eventually: Wait
+    copied: Rdsweep, eventually: Wait
 ) -> None:
-    launcher = launcher_of(finished, "small")
+    launcher = launcher_of(copied, "small")
     launcher.start()
     assert launcher.running == 1
     os.kill(launcher._seats[0].process.pid, signal.SIGKILL)  # type: ignore[union-attr]
@@ -57,9 +72,9 @@ def test_a_killed_worker_is_reported_by_its_signal_and_not_replaced_once_stoppin
 
 
 def test_a_worker_of_a_finished_study_finds_nothing_to_do_and_ends_well(
-    finished: Rdsweep, eventually: Wait
+    copied: Rdsweep, eventually: Wait
 ) -> None:
-    launcher = launcher_of(finished, "small")
+    launcher = launcher_of(copied, "small")
     launcher.start()
     eventually(lambda: launcher.running == 0)
     assert launcher.deaths() == []
