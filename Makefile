@@ -20,7 +20,7 @@ $(READY): pyproject.toml $(UV)
 	$(UV) sync --quiet --compile-bytecode --python $(PYTHON)
 	@touch $@
 
-demo: $(READY)  ## a real sweep on handwritten digits, and its report (about two minutes)
+demo: $(READY)  ## a real sweep on handwritten digits, and its report (about a minute)
 	rm -rf demo-out && mkdir demo-out
 	$(BIN)/rdsweep run examples/digits.toml --storage sqlite:///demo-out/rdsweep.db --out demo-out/report
 

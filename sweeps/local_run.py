@@ -208,9 +208,8 @@ class _Watch:
 
     def _check_end(self) -> None:
         states = counts(self._db, self._study.name)
-        short = sum(states[state] for state in FINISHED_STATES) < self._study.trials_wanted
         unfinished = states["queued"] or states["running"]
-        if not unfinished and (self._launcher.ended_well or not short):
+        if not unfinished and (self._launcher.ended_well or not self._is_short(states)):
             return
         message = (
             f"Every worker ended before the sweep was finished: {self._last_death} (logs: "
@@ -219,10 +218,13 @@ class _Watch:
         )
         raise SweepError(message)
 
+    def _is_short(self, states: dict[TrialState, int]) -> bool:
+        return sum(states[state] for state in FINISHED_STATES) < self._study.trials_wanted
+
     def outcome(self) -> Outcome:
         """How it ended."""
         states = counts(self._db, self._study.name)
-        short = sum(states[state] for state in FINISHED_STATES) < self._study.trials_wanted
+        short = self._is_short(states)
         return Outcome(
             study=self._study,
             interrupted=short and self._heard > 0,

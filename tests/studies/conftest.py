@@ -1,6 +1,6 @@
 """A fresh database for each test, on every back end that is at hand.
 
-PostgreSQL joins in where RDSWEEP_TEST_POSTGRESQL is the URL of a server on which the tests may
+PostgreSQL joins in where RDSWEEP_TEST_POSTGRES is the URL of a server on which the tests may
 make databases, as postgresql://postgres@127.0.0.1:5432/postgres.
 """
 
@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from studies.database import Database, open_database, prepare_schema
 
-SERVER = os.environ.get("RDSWEEP_TEST_POSTGRESQL", "")
+SERVER = os.environ.get("RDSWEEP_TEST_POSTGRES", "")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"] if SERVER else ["sqlite"])
