@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, final
@@ -45,6 +45,8 @@ class Checkpoint:
         model: The model's parameters by name.
         optimiser: Adam's state, by ``index of the parameter.name of the state``.
         last: The last epoch's result; None before the first.
+        objective: The regulariser's buffers by name.
+        last_active_epochs: Of every latent, the last epoch in which it was active; 0 for none.
     """
 
     config: Mapping[str, Any]
@@ -55,6 +57,8 @@ class Checkpoint:
     model: Mapping[str, Tensor]
     optimiser: Mapping[str, Tensor]
     last: EpochResult | None
+    objective: Mapping[str, Tensor] = field(default_factory=dict)
+    last_active_epochs: tuple[int, ...] = ()
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -128,6 +132,7 @@ def restore_model(checkpoint: Checkpoint) -> VAE:
 def _named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     named = {f"model.{name}": tensor for name, tensor in checkpoint.model.items()}
     named |= {f"optimiser.{name}": tensor for name, tensor in checkpoint.optimiser.items()}
+    named |= {f"objective.{name}": tensor for name, tensor in checkpoint.objective.items()}
     return {name: tensor.contiguous() for name, tensor in named.items()}
 
 
@@ -139,6 +144,7 @@ def _record_of(checkpoint: Checkpoint) -> dict[str, Any]:
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
         "last": None if checkpoint.last is None else asdict(checkpoint.last),
+        "last_active_epochs": list(checkpoint.last_active_epochs),
     }
 
 
@@ -154,6 +160,8 @@ def _checkpoint_of(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> Che
         model=_below("model.", tensors),
         optimiser=_below("optimiser.", tensors),
         last=None if last is None else EpochResult(**last),
+        objective=_below("objective.", tensors),
+        last_active_epochs=tuple(record.get("last_active_epochs", ())),
     )
 
 

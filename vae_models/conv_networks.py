@@ -12,15 +12,16 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vae_models.initialisation import WEIGHTED, keep_variance
 from vae_models.networks import Decoder, Encoder, ImageShape
-from vae_models.posterior import DiagonalNormal, posterior_of
+from vae_models.posterior import Posterior
+from vae_models.posterior_heads import PosteriorHead
 
 __all__ = ["ConvDecoder", "ConvEncoder"]
 
 _CHANNELS = (32, 32, 64, 64)
 _HIDDEN = 256
 _NARROWEST_HALVED = 4  # pixels
-_WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,55 +62,41 @@ def _layers(image_shape: ImageShape) -> list[_Layer]:
 
 
 def _initialise_hidden(stack: nn.Sequential) -> None:
-    """Gives the layers before a ReLU weights that keep the variance (He et al. 2015).
-
-    With torch's own, smaller weights, six layers deep, the encoder's signal is so faint that the
-    latents collapse at any beta in the first epochs (see the test of the convolutional family).
-    The last layer keeps torch's.
-    """
-    layers = [layer for layer in stack if isinstance(layer, _WEIGHTED)]
+    """Lets all layers but the last keep the signal's variance; the last keeps torch's weights."""
+    layers = [layer for layer in stack if isinstance(layer, WEIGHTED)]
     for layer in layers[:-1]:
-        bound = math.sqrt(6 / _inputs_per_output(layer))
-        nn.init.uniform_(layer.weight, -bound, bound)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-
-
-def _inputs_per_output(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
-    """How many inputs reach one output; in a transposed layer a stride leaves gaps."""
-    if isinstance(layer, nn.ConvTranspose2d):
-        return layer.weight[:, 0].numel() / math.prod(layer.stride)
-    return float(layer.weight[0].numel())
+        keep_variance(layer)
 
 
 @final
 class ConvEncoder(Encoder):
-    """Four convolutions, a hidden layer, then means and log-variances."""
+    """Four convolutions, a hidden layer, then what the posterior needs."""
 
-    def __init__(self, image_shape: ImageShape, latent_dim: int) -> None:
+    def __init__(self, image_shape: ImageShape, head: PosteriorHead) -> None:
         super().__init__()
+        self.head = head
         layers = _layers(image_shape)
         stack = nn.Sequential()
         for layer in layers:
             stack.extend([layer.convolution(), nn.ReLU(inplace=True)])
         stack.extend([nn.Flatten(), nn.Linear(math.prod(layers[-1].outputs), _HIDDEN)])
-        stack.extend([nn.ReLU(inplace=True), nn.Linear(_HIDDEN, 2 * latent_dim)])
+        stack.extend([nn.ReLU(inplace=True), nn.Linear(_HIDDEN, head.outputs)])
         _initialise_hidden(stack)
         self.layers = stack
 
-    def forward(self, images: Float[Tensor, "batch channel height width"]) -> DiagonalNormal:
-        """N(mean(x), diag s(x))."""
-        mean, raw_log_variance = self.layers(images).chunk(2, dim=1)
-        return posterior_of(mean, raw_log_variance)
+    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Posterior:
+        """The head's posterior, of mean and covariance that depend on x."""
+        posterior: Posterior = self.head(self.layers(images))
+        return posterior
 
 
 @final
 class ConvDecoder(Decoder):
     """The encoder backwards, with transposed convolutions."""
 
-    def __init__(self, image_shape: ImageShape, latent_dim: int) -> None:
+    def __init__(self, output_shape: ImageShape, latent_dim: int) -> None:
         super().__init__()
-        layers = _layers(image_shape)
+        layers = _layers(output_shape)
         narrowest = layers[-1].outputs
         stack = nn.Sequential(nn.Linear(latent_dim, _HIDDEN), nn.ReLU(inplace=True))
         stack.extend([nn.Linear(_HIDDEN, math.prod(narrowest)), nn.Unflatten(1, narrowest)])
@@ -120,7 +107,7 @@ class ConvDecoder(Decoder):
 
     def forward(
         self, latents: Float[Tensor, "batch latent"]
-    ) -> Float[Tensor, "batch channel height width"]:
-        """One number per pixel."""
+    ) -> Float[Tensor, "batch output height width"]:
+        """The likelihood's numbers for every pixel."""
         pixels: Tensor = self.layers(latents)
         return pixels

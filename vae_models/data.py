@@ -197,6 +197,10 @@ def _loader_of(name: str) -> Callable[[DataConfig], Splits]:
         from vae_models import gaussian
 
         return gaussian.load
+    if name == "photos":
+        from vae_models import photos
+
+        return photos.load
     if name == "sprites":
         from vae_models import sprites
 

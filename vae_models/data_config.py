@@ -5,11 +5,11 @@ two studies on the same data have the same configuration.
 """
 
 import math
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 
+from vae_models.config_checks import as_float, as_whole, set_field
 from vae_models.errors import ConfigError
 
 __all__ = [
@@ -68,6 +68,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "digits": ("heldout_fraction", *_IMAGES),
     "folder": ("root", "heldout_fraction", *_RESIZED, *_IMAGES),
     "gaussian": ("spectrum", "rotate", "train_size", "heldout_size"),
+    "photos": (*_RESIZED, *_IMAGES),
     "sprites": ("image_size", "binarisation", "heldout_fraction", "train_size", "heldout_size"),
     **dict.fromkeys(_DOWNLOADED_SETS, _DOWNLOADED),
     **dict.fromkeys(_UNSPLIT_SETS, ("heldout_fraction", *_DOWNLOADED)),
@@ -83,8 +84,9 @@ _BY_FOLDED_NAME = {name.replace("-", ""): name for name in DATA_NAMES} | {
 }
 _SPRITE_COUNT = math.prod(SPRITE_FACTORS.values())
 _SPRITE_DEFAULTS = {"image_size": 64, "train_size": 5000}
+_PHOTO_DEFAULTS = {"image_size": 32}
 _GAUSSIAN_DEFAULTS = {"train_size": 10_000, "heldout_size": 10_000}
-_SMALLEST_SPRITE, _LARGEST_IMAGE = 16, 1024
+_IMAGE_SIZES = {"sprites": (16, 1024), "photos": (8, 64)}  # of others from 2 to 1024
 _DEFAULT_FRACTION = 1 / 6
 _DIGITS_COUNT = 1797
 _FEWEST = 2  # an error over the held-out examples, and a covariance of the others, needs two
@@ -106,9 +108,11 @@ class DataConfig:
         heldout_fraction: Share of held-out examples, for sets without a test split of their own.
         train_limit: At most so many training examples, the first ones.
         heldout_limit: At most so many held-out examples, the first ones.
-        seed: Of the split, the rotation, the binarisation and the choice of sprites.
-        image_size: Side in pixels (``folder`` and sets of varied size: required; sprites: 64).
-        colour: Three channels instead of grey (``folder`` and sets of varied size).
+        seed: Of the split, the rotation, the binarisation, the choice of sprites and the order
+            of photos.
+        image_size: Side in pixels (``folder`` and sets of varied size: required; sprites: 64;
+            photos: 32).
+        colour: Three channels instead of grey (``folder``, ``photos`` and sets of varied size).
         spectrum: Covariance eigenvalues of ``gaussian``, one for each dimension.
         rotate: Whether ``gaussian`` is rotated at random (Haar); else its covariance is diagonal.
         train_size: Number of training examples that are made (``gaussian``, ``sprites``).
@@ -147,7 +151,7 @@ class DataConfig:
 
     def _set(self, **values: object) -> None:
         for key, value in values.items():
-            object.__setattr__(self, key, value)  # the way into a frozen dataclass
+            set_field(self, key, value)
 
     def _refuse_ignored_keys(self) -> None:
         read = ("name", "seed", *_KEYS[self.name])
@@ -168,7 +172,7 @@ class DataConfig:
         value = getattr(self, key)
         if value is None:
             return
-        number = _whole(value)
+        number = as_whole(value)
         if number is None or number < low or (high is not None and number > high):
             condition = f"{low} <= {key}" + ("" if high is None else f" <= {high}")
             subject = f"data set {self.name!r} (a whole number)"
@@ -176,7 +180,7 @@ class DataConfig:
         self._set(**{key: number})
 
     def _check_fraction(self) -> None:
-        fraction = _number(self.heldout_fraction)
+        fraction = as_float(self.heldout_fraction)
         if not 0 < fraction < 1:
             raise ConfigError.unmet(
                 "0 < heldout_fraction < 1", "a split", heldout_fraction=self.heldout_fraction
@@ -194,6 +198,8 @@ class DataConfig:
         if self.name == "gaussian":
             self._set_missing(_GAUSSIAN_DEFAULTS)
             self._set(spectrum=_eigenvalues(self.spectrum))
+        if self.name == "photos":
+            self._set_missing(_PHOTO_DEFAULTS)
         if self.name == "sprites":
             self._set_missing(_SPRITE_DEFAULTS)
             self._fill_in_heldout_sprites()
@@ -227,8 +233,8 @@ class DataConfig:
                 f"`image_size` must be given for data set {self.name!r}, whose images differ in "
                 "size, but got none; for example image_size = 64."
             )
-        low = _SMALLEST_SPRITE if self.name == "sprites" else 2
-        self._check_integer("image_size", low=low, high=_LARGEST_IMAGE)
+        low, high = _IMAGE_SIZES.get(self.name, (2, 1024))
+        self._check_integer("image_size", low=low, high=high)
 
 
 def _canonical_name(name: object) -> str:
@@ -258,27 +264,6 @@ def _instead(key: str, name: str) -> str:
     return f" It belongs to {', '.join(users)}." if len(users) <= 4 else ""
 
 
-def _number(value: object) -> float:
-    """The value as a float, NaN for what is no number."""
-    if isinstance(value, bool | str | bytes):
-        return math.nan
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-
-
-def _whole(value: object) -> int | None:
-    """The value as an int, None for what is no whole number."""
-    if isinstance(value, bool):
-        return None
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = _number(value)
-        return int(number) if number.is_integer() else None
-
-
 def _eigenvalues(spectrum: object) -> tuple[float, ...]:
     if spectrum is None:
         raise ConfigError(
@@ -286,7 +271,7 @@ def _eigenvalues(spectrum: object) -> tuple[float, ...]:
             "spectrum = [4.0, 2.0, 1.0, 0.5]."
         )
     is_list = isinstance(spectrum, Iterable) and not isinstance(spectrum, str | bytes)
-    values = tuple(_number(value) for value in spectrum) if is_list else ()  # type: ignore[attr-defined]
+    values = tuple(as_float(value) for value in spectrum) if is_list else ()  # type: ignore[attr-defined]
     if not values or not all(0 <= value < math.inf for value in values) or max(values) == 0:
         raise ConfigError(
             "`spectrum` must be a list of eigenvalues `0 <= value < inf`, one of them above zero, "

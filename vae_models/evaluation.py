@@ -5,25 +5,22 @@ put a model below the Shannon bound; it serves pictures only.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from vae_models.data import DataSet
 from vae_models.errors import DataError, NonFiniteError
-from vae_models.likelihoods import Bernoulli
-from vae_models.posterior import DiagonalNormal
+from vae_models.example_terms import ExampleTerms, example_terms
+from vae_models.inference import inference
+from vae_models.unit_activity import ACTIVE_VARIANCE
 from vae_models.vae import VAE
 
-__all__ = ["ACTIVE_VARIANCE", "Evaluation", "evaluate", "reconstruct", "sample_prior"]
-
-ACTIVE_VARIANCE = 0.01
-"""A latent is active if Cov_x(E_q[z|x]) is above this (Burda et al. 2015, arXiv:1509.00519)."""
+__all__ = ["ACTIVE_VARIANCE", "Evaluation", "evaluate"]
 
 
 @final
@@ -31,10 +28,13 @@ ACTIVE_VARIANCE = 0.01
 class Evaluation:
     """Held-out rate and distortion of a model, per example.
 
-    Standard errors are over the held-out examples, for this model.
+    Standard errors are over the held-out examples, for this model: the standard deviation of the
+    examples' own means over the draws, divided by the root of their number. The noise of the draws
+    is a part of what makes examples differ, so they cover it, also where R is an estimate.
 
     Attributes:
-        rate_nats: R = E_x KL(q(z|x) ‖ p(z)), summed over the latents.
+        rate_nats: R = E_x KL(q(z|x) ‖ p(z)) over all latents; the mean of ln q(z|x) - ln p(z)
+            over all draws where the prior has no closed form.
         rate_stderr: Its standard error, nats.
         distortion_se: E_x E_q ‖x - E[x|z]‖², summed over the pixels, squared model units.
         distortion_se_stderr: Its standard error.
@@ -44,12 +44,17 @@ class Evaluation:
         mse: ``distortion_se / N``.
         psnr_db: ``10 log10(peak² / mse)``; None for data without a peak.
         bits_per_dim: -ELBO in bits per pixel, where it bounds a probability of discrete data:
-            a Bernoulli likelihood on binary data; else None.
+            two levels on binary data, or 256 levels; else None.
         active_units: Latents whose `latent_mean_variance` is above `ACTIVE_VARIANCE`.
         collapsed: Whether no latent is active.
         sigma2: The decoder's variance, squared model units; None where there is none.
-        latent_kl_nats: The rate of each latent.
-        latent_mean_variance: Cov_x(E_q[z_j|x]) of each latent.
+        latent_kl_nats: E_x KL(q(z_j|x) ‖ p(z_j)) of each latent, between marginals. They sum to R
+            for a diagonal posterior and a normal prior.
+        latent_kl_std_nats: Its standard deviation over the examples; where the prior has no
+            closed form, this and the quantiles hold the noise of the draws too.
+        latent_kl_q10_nats: Its quantile 0.1 over the examples.
+        latent_kl_q90_nats: Its quantile 0.9 over the examples.
+        latent_mean_variance: Cov_x(E_q[z_j|x]) of each latent, in units of the prior's variance.
     """
 
     rate_nats: float
@@ -66,18 +71,10 @@ class Evaluation:
     collapsed: bool
     sigma2: float | None
     latent_kl_nats: tuple[float, ...]
+    latent_kl_std_nats: tuple[float, ...]
+    latent_kl_q10_nats: tuple[float, ...]
+    latent_kl_q90_nats: tuple[float, ...]
     latent_mean_variance: tuple[float, ...]
-
-
-@final
-@dataclass(frozen=True)
-class _PerExample:
-    """Terms of the held-out examples, in float64 on the CPU."""
-
-    means: Float[Tensor, "example latent"]
-    kl_nats: Float[Tensor, "example latent"]
-    nll_nats: Float[Tensor, " example"]
-    squared_error: Float[Tensor, " example"]
 
 
 def evaluate(
@@ -94,25 +91,17 @@ def evaluate(
 
     Raises:
         DataError: The held-out split has fewer than two examples.
-        NonFiniteError: A rate or distortion is NaN or infinite.
+        NonFiniteError: A rate, a distortion or a learned variance is NaN or infinite.
     """
     images = data.heldout_images()
     if len(images) < 2:
         raise DataError.unmet("n >= 2", "a held-out split to evaluate on", n=len(images))
-    terms = _per_example(model, images, samples=samples, batch_size=batch_size, seed=seed)
-    rate, rate_stderr = _mean_and_stderr(terms.kl_nats.sum(1))
+    terms = example_terms(model, images, samples=samples, batch_size=batch_size, seed=seed)
+    rate, rate_stderr = _mean_and_stderr(terms.rate_nats)
     nll, nll_stderr = _mean_and_stderr(terms.nll_nats)
     error, error_stderr = _mean_and_stderr(terms.squared_error)
-    if not all(map(math.isfinite, (rate, nll, error))):
-        raise NonFiniteError.unmet(
-            "held-out terms are finite",
-            "a trained model",
-            rate_nats=rate,
-            distortion_nll_nats=nll,
-            distortion_se=error,
-        )
-    variances = tuple(terms.means.var(0, correction=0).tolist())
-    active = sum(variance > ACTIVE_VARIANCE for variance in variances)
+    sigma2 = model.likelihood.sigma2
+    _refuse_non_finite(rate_nats=rate, distortion_nll_nats=nll, distortion_se=error, sigma2=sigma2)
     mse = error / data.pixels
     return Evaluation(
         rate_nats=rate,
@@ -125,99 +114,38 @@ def evaluate(
         mse=mse,
         psnr_db=_psnr_db(mse, data.peak),
         bits_per_dim=_bits_per_dim(model, data, nll + rate),
-        active_units=active,
-        collapsed=active == 0,
-        sigma2=model.likelihood.sigma2,
-        latent_kl_nats=tuple(terms.kl_nats.mean(0).tolist()),
-        latent_mean_variance=variances,
+        sigma2=sigma2,
+        **_latent_fields(terms, _prior_scale(model)),
     )
 
 
-def reconstruct(model: VAE, data: DataSet, count: int = 10) -> tuple[Tensor, Tensor] | None:
-    """The first held-out images and E[x|z] at their posterior means, for pictures only.
-
-    Args:
-        model: The model, on any device.
-        data: The data set.
-        count: How many; fewer if the split is smaller.
-
-    Returns:
-        Originals and reconstructions, each ``[count, channel, height, width]`` in [0, 1] on the
-        CPU; None for data that is no image.
-    """
-    if data.peak is None:
-        return None
-    images = data.heldout_images()[:count]
-    with _inference(model) as device:
-        means = model.decode(model.encode(images.to(device)).mean).mean
-    return _picture(images, data.peak), _picture(means, data.peak)
+def _refuse_non_finite(**terms: float | None) -> None:
+    given = {name: term for name, term in terms.items() if term is not None}
+    if not all(map(math.isfinite, given.values())):
+        raise NonFiniteError.unmet("held-out terms are finite", "a trained model", **given)
 
 
-def sample_prior(model: VAE, data: DataSet, count: int = 10, *, seed: int = 0) -> Tensor | None:
-    """E[x|z] at draws z ~ N(0, I) from the prior, for pictures only.
-
-    Args:
-        model: The model, on any device.
-        data: The data set that it was trained on.
-        count: How many.
-        seed: Of the draws, which are the same for every model of as many latents.
-
-    Returns:
-        ``[count, channel, height, width]`` in [0, 1] on the CPU; None for data that is no image.
-    """
-    if data.peak is None:
-        return None
-    generator = torch.Generator().manual_seed(seed)
-    latents = torch.randn((count, model.latent_dim), generator=generator)
-    with _inference(model) as device:
-        means = model.decode(latents.to(device)).mean
-    return _picture(means, data.peak)
+def _prior_scale(model: VAE) -> Tensor:
+    """The prior's standard deviation of every latent, in float64 on the CPU; one for all or each."""
+    with inference(model):
+        return torch.as_tensor(model.prior_distribution().scale).double().cpu()
 
 
-def _per_example(
-    model: VAE, images: Tensor, *, samples: int, batch_size: int, seed: int
-) -> _PerExample:
-    generator = torch.Generator().manual_seed(seed)
-    # Drawn for all examples at once, on the CPU: the same for every batch size and device.
-    noise = torch.randn((samples, len(images), model.latent_dim), generator=generator)
-    batches = []
-    with _inference(model) as device:
-        for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
-            batch = images[part].to(device)
-            posterior = model.encode(batch)
-            nll, error = _mean_costs(model, batch, posterior, noise[:, part].to(device))
-            batches.append((posterior.mean, posterior.kl_nats(), nll, error))
-    means, kl, nll, error = (
-        torch.cat([column.cpu().double() for column in columns])
-        for columns in zip(*batches, strict=True)
-    )
-    return _PerExample(means=means, kl_nats=kl, nll_nats=nll, squared_error=error)
-
-
-def _mean_costs(
-    model: VAE,
-    images: Tensor,
-    posterior: DiagonalNormal,
-    noise: Float[Tensor, "draw batch latent"],
-) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """NLL and squared error of each image, averaged over draws from its posterior."""
-    draws = [model.decode(posterior.sample(draw)).costs(images) for draw in noise]
-    nll = torch.stack([nll.cpu().double() for nll, _ in draws]).mean(0)
-    error = torch.stack([error.cpu().double() for _, error in draws]).mean(0)
-    return nll, error
-
-
-@contextmanager
-def _inference(model: VAE) -> Iterator[torch.device]:
-    """No gradients, full float32 precision; yields the model's device."""
-    tf32 = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False  # on by default; it keeps ten bits of the mantissa
-    try:
-        with torch.inference_mode():
-            yield next(model.parameters()).device
-    finally:
-        torch.backends.cudnn.allow_tf32 = tf32
+def _latent_fields(terms: ExampleTerms, prior_scale: Tensor) -> dict[str, Any]:
+    """The fields of an evaluation that come of single latents."""
+    kl = terms.latent_kl_nats
+    variances = (terms.means / prior_scale).var(0, correction=0).tolist()
+    low, high = np.quantile(kl.numpy(), (0.1, 0.9), axis=0)
+    active = sum(variance > ACTIVE_VARIANCE for variance in variances)
+    return {
+        "active_units": active,
+        "collapsed": active == 0,
+        "latent_kl_nats": tuple(kl.mean(0).tolist()),
+        "latent_kl_std_nats": tuple(kl.std(0, correction=0).tolist()),
+        "latent_kl_q10_nats": tuple(low.tolist()),
+        "latent_kl_q90_nats": tuple(high.tolist()),
+        "latent_mean_variance": tuple(variances),
+    }
 
 
 def _mean_and_stderr(values: Float[Tensor, " example"]) -> tuple[float, float]:
@@ -225,7 +153,8 @@ def _mean_and_stderr(values: Float[Tensor, " example"]) -> tuple[float, float]:
 
 
 def _bits_per_dim(model: VAE, data: DataSet, bound_nats: float) -> float | None:
-    if not (isinstance(model.likelihood, Bernoulli) and data.binary):
+    levels = model.likelihood.levels
+    if levels is None or (levels == 2 and not data.binary):
         return None
     return bound_nats / (data.pixels * math.log(2))
 
@@ -234,7 +163,3 @@ def _psnr_db(mse: float, peak: float | None) -> float | None:
     if peak is None or mse <= 0:
         return None
     return 10 * math.log10(peak**2 / mse)
-
-
-def _picture(images: Tensor, peak: float) -> Tensor:
-    return (images / peak).clamp(0, 1).cpu().clone()

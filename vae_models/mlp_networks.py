@@ -9,40 +9,44 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_models.networks import Decoder, Encoder, ImageShape
-from vae_models.posterior import DiagonalNormal, posterior_of
+from vae_models.posterior import Posterior
+from vae_models.posterior_heads import PosteriorHead
 
 __all__ = ["MlpDecoder", "MlpEncoder"]
 
 
 @final
 class MlpEncoder(Encoder):
-    """Hidden ReLU layers, then one affine layer to means and log-variances."""
+    """Hidden ReLU layers, then one affine layer to what the posterior needs."""
 
-    def __init__(self, image_shape: ImageShape, hidden: Sequence[int], latent_dim: int) -> None:
+    def __init__(
+        self, image_shape: ImageShape, hidden: Sequence[int], head: PosteriorHead
+    ) -> None:
         super().__init__()
-        self.layers = _perceptron([math.prod(image_shape), *hidden, 2 * latent_dim])
+        self.head = head
+        self.layers = _perceptron([math.prod(image_shape), *hidden, head.outputs])
 
-    def forward(self, images: Float[Tensor, "batch channel height width"]) -> DiagonalNormal:
-        """N(mean(x), diag s(x))."""
-        mean, raw_log_variance = self.layers(images.flatten(1)).chunk(2, dim=1)
-        return posterior_of(mean, raw_log_variance)
+    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Posterior:
+        """The head's posterior, of mean and covariance that depend on x."""
+        posterior: Posterior = self.head(self.layers(images.flatten(1)))
+        return posterior
 
 
 @final
 class MlpDecoder(Decoder):
     """The encoder's hidden layers in reverse order, then one affine layer to the pixels."""
 
-    def __init__(self, image_shape: ImageShape, hidden: Sequence[int], latent_dim: int) -> None:
+    def __init__(self, output_shape: ImageShape, hidden: Sequence[int], latent_dim: int) -> None:
         super().__init__()
-        self._image_shape = image_shape
-        self.layers = _perceptron([latent_dim, *reversed(hidden), math.prod(image_shape)])
+        self._output_shape = output_shape
+        self.layers = _perceptron([latent_dim, *reversed(hidden), math.prod(output_shape)])
 
     def forward(
         self, latents: Float[Tensor, "batch latent"]
-    ) -> Float[Tensor, "batch channel height width"]:
-        """One number per pixel."""
+    ) -> Float[Tensor, "batch output height width"]:
+        """The likelihood's numbers for every pixel."""
         pixels: Tensor = self.layers(latents)
-        return pixels.view(-1, *self._image_shape)
+        return pixels.view(-1, *self._output_shape)
 
 
 def _perceptron(widths: Sequence[int]) -> nn.Sequential:

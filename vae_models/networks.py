@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vae_models.posterior import DiagonalNormal
+from vae_models.posterior import Posterior
 
 __all__ = ["Decoder", "Encoder", "ImageShape"]
 
@@ -17,15 +17,15 @@ class Encoder(nn.Module, ABC):
     """A network from images to the posterior over their latents."""
 
     @abstractmethod
-    def forward(self, images: Float[Tensor, "batch channel height width"]) -> DiagonalNormal:
+    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Posterior:
         """q(z|x) for every image."""
 
 
 class Decoder(nn.Module, ABC):
-    """A network from latents to one number per pixel, whose meaning the likelihood gives."""
+    """A network from latents to k numbers per pixel, whose meaning the likelihood gives."""
 
     @abstractmethod
     def forward(
         self, latents: Float[Tensor, "batch latent"]
-    ) -> Float[Tensor, "batch channel height width"]:
-        """Means (Gaussian) or logits (Bernoulli), without a final activation."""
+    ) -> Float[Tensor, "batch output height width"]:
+        """k·C channels without a final activation: C of the first number, then C of the second."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from vae_models.errors import ConfigError
 
 __all__ = [
+    "BATCH_REDUCTIONS",
     "REDUCTIONS",
     "Weights",
     "beta_from_norm",
@@ -22,7 +23,18 @@ __all__ = [
     "weights_of",
 ]
 
-REDUCTIONS = ("sum", "mean", "pixel_mean", "latent_mean", "batch_sum")
+REDUCTIONS = (
+    "sum",
+    "mean",
+    "pixel_mean",
+    "latent_mean",
+    "batch_sum",
+    "kl_batch_sum",
+    "nll_batch_sum",
+)
+
+BATCH_REDUCTIONS = ("kl_batch_sum", "nll_batch_sum")
+"""The reductions in which the canonical beta of a raw weight depends on the batch size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +66,14 @@ def weights_of(
     ``pixel_mean``          1/N        b
     ``latent_mean``         1          b/M
     ``batch_sum``           B          B b
+    ``kl_batch_sum``        1/N        B b
+    ``nll_batch_sum``       B          b
     ======================  =========  =========
 
     ``batch_sum`` is PyTorch's ``reduction="sum"`` on both terms: the batch is summed, not averaged.
+    The last two are common mistakes, in which the batch size is a part of the KL's weight: an
+    error with ``reduction="mean"`` beside a KL that is summed over the batch, and an error with
+    ``reduction="sum"`` beside a KL that is averaged over it.
 
     Args:
         reduction: One of `REDUCTIONS`.
@@ -82,6 +99,10 @@ def weights_of(
             return Weights(nll=1.0, rate=raw_weight / latents)
         case "batch_sum":
             return Weights(nll=float(batch), rate=batch * raw_weight)
+        case "kl_batch_sum":
+            return Weights(nll=1.0 / pixels, rate=batch * raw_weight)
+        case "nll_batch_sum":
+            return Weights(nll=float(batch), rate=raw_weight)
     raise ConfigError.unknown("reduction", reduction, REDUCTIONS)
 
 

@@ -20,8 +20,10 @@ class EpochResult:
         distortion_nll_nats: Nats per example under the trial's own likelihood.
         objective: The loss that was minimised, in training units: not comparable across trials.
         annealing_weight: The share of the KL's weight in force, mean over the steps.
-        nll_weight: The weight on the NLL in nats.
-        rate_weight: The weight on the rate in nats, annealing included, mean over the steps.
+        nll_weight: The weight on the NLL in nats, mean over the steps.
+        rate_weight: The weight on the rate in nats, annealing included, mean over the steps; what
+            the gradient amounts to where the regulariser is no weighted KL.
+        active_units: Latents whose posterior mean varied over the epoch's training examples.
         learning_rate: Adam's step size in force, mean over the steps.
         seconds: Wall-clock seconds that the epoch took.
     """
@@ -38,6 +40,7 @@ class EpochResult:
     rate_weight: float
     learning_rate: float
     seconds: float
+    active_units: int | None = None
 
 
 @final

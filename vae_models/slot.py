@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -13,15 +13,22 @@ from torch import Tensor
 from vae_models.checkpoints import Checkpoint
 from vae_models.config import TrialConfig
 from vae_models.data import DataSet
-from vae_models.errors import CheckpointError, ConfigError
-from vae_models.objective import Weights, raw_weight_of, weights_of
+from vae_models.errors import CheckpointError, ConfigError, DataError
+from vae_models.likelihood_fit import refuse_unfit
+from vae_models.regularisers import Loss, PriorDraws, regulariser_of, stacked
 from vae_models.results import Diverged, EpochResult
 from vae_models.schedules import annealing_weight
-from vae_models.vae import Terms, build_vae, training_loss
+from vae_models.terms import Terms
+from vae_models.unit_activity import UnitActivity
+from vae_models.vae import build_vae
 
 __all__ = ["Slot"]
 
 _ORDER, _NOISE = 0, 1  # the random streams of a training
+
+_TERMS = ("loss", "NLL's weight", "rate's weight", "rate", "NLL", "squared error")
+_ADVICE = "A lower learning rate may help."
+_FIRST_ADVICE = "No step had been made: a weight, sigma2 or the data must be out of range."
 
 
 @final
@@ -41,6 +48,7 @@ class Slot:
 
     Raises:
         ConfigError: The likelihood does not fit the data.
+        DataError: There is no training example, or a value is NaN or infinite.
         CheckpointError: The checkpoint is of another trial or other data.
     """
 
@@ -52,7 +60,10 @@ class Slot:
         device: torch.device,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        _refuse_unfit_likelihood(config, data)
+        if data.train.numel() == 0:
+            size = {"n": len(data.train), "pixels": data.pixels}
+            raise DataError.unmet("n >= 1 and pixels >= 1", "a training split", **size)
+        refuse_unfit(config.model, data)
         self.index = index
         self.config = config
         self.epoch = 0
@@ -62,7 +73,10 @@ class Slot:
         self._device = device
         self._batch = min(config.train.batch_size, len(data.train))
         self._steps_per_epoch = len(data.train) // self._batch
-        self._weights = _weights(config, data, self._batch)
+        self._regulariser = regulariser_of(
+            config, pixels=data.pixels, batch=self._batch, examples=len(data.train)
+        ).to(device)
+        self.activity = UnitActivity(config.model.latent_dim, device)
         self._noise = torch.Generator(device)
         self.model = build_vae(config.model, data.image_shape, config.train.seed).to(device)
         self._optimiser = torch.optim.Adam(
@@ -92,9 +106,9 @@ class Slot:
         means = self._run_steps(annealing, rates).tolist()
         for offset, terms in enumerate(means):
             if not all(map(math.isfinite, terms)):
-                return self._diverged(offset, terms[0])
+                return self._diverged(offset, terms)
         self.epoch += 1
-        objective, rate, nll, error = np.mean(means, axis=0).tolist()
+        objective, nll_weight, rate_weight, rate, nll, error = np.mean(means, axis=0).tolist()
         self.last = EpochResult(
             slot=self.index,
             epoch=self.epoch,
@@ -104,9 +118,10 @@ class Slot:
             distortion_nll_nats=nll,
             objective=objective,
             annealing_weight=float(np.mean(annealing)),
-            nll_weight=self._weights.nll,
-            rate_weight=self._weights.rate * float(np.mean(annealing)),
+            nll_weight=nll_weight,
+            rate_weight=rate_weight,
             learning_rate=float(np.mean(rates)),
+            active_units=self.activity.end_epoch(self.epoch),
             seconds=time.perf_counter() - started,
         )
         return self.last
@@ -126,26 +141,38 @@ class Slot:
                 for parameter, state in states.items()
                 for name, tensor in state.items()
             },
+            objective={
+                name: _copy(tensor) for name, tensor in self._regulariser.state_dict().items()
+            },
+            last_active_epochs=self.activity.last_active_epochs,
             last=self.last,
         )
 
     def _run_steps(self, annealing: list[float], rates: list[float]) -> Tensor:
-        """Trains one epoch; returns (loss, rate, NLL, SE) of every step as ``[step, 4]``."""
+        """Trains one epoch; returns (loss, both weights, rate, NLL, SE) of each step, ``[step, 6]``."""
         order = self._epoch_order()
-        history = torch.zeros((self._steps_per_epoch, 4), device=self._device)
+        history = torch.zeros((self._steps_per_epoch, 6), device=self._device)
         shape = (self._batch, self.config.model.latent_dim)
         group = self._optimiser.param_groups[0]
         for indices, row, weight, rate in zip(order, history, annealing, rates, strict=True):
             images = self._data.batch(indices, self._noise)
             noise = torch.randn(shape, generator=self._noise, device=self._device)
             terms: Terms = self.model(images, noise)
-            loss = training_loss(terms, self._weights, weight)
+            loss: Loss = self._regulariser(terms, weight, self._prior_draws(shape))
             self._optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.value.backward()  # type: ignore[no-untyped-call]
             group["lr"] = rate
             self._optimiser.step()
             _write(row, loss, terms)
+            self.activity.add(terms.posterior.mean, terms.prior.scale)
         return history
+
+    def _prior_draws(self, shape: tuple[int, int]) -> PriorDraws | None:
+        if not self._regulariser.needs_prior_draws:
+            return None
+        noise = torch.randn(shape, generator=self._noise, device=self._device)
+        choice = torch.rand(shape[:1], generator=self._noise, device=self._device)
+        return PriorDraws(noise, choice)
 
     def _epoch_order(self) -> Tensor:
         """A fresh permutation of the training split, cut into ``[step, batch]`` indices."""
@@ -172,18 +199,21 @@ class Slot:
         total = self._steps_per_epoch * self.config.train.epochs
         return [0.5 * highest * (1 + math.cos(math.pi * step / total)) for step in steps]
 
-    def _diverged(self, offset: int, loss: float) -> Diverged:
+    def _diverged(self, offset: int, terms: Sequence[float]) -> Diverged:
         self.ended = True
         epoch, step = self.epoch + 1, self.step + offset + 1
+        name, value = next(
+            pair for pair in zip(_TERMS, terms, strict=True) if not math.isfinite(pair[1])
+        )
         message = (
             f"The training's terms must stay finite, but in epoch {epoch}, at step {step}, "
-            f"the loss was {loss} (learning_rate={self.config.train.learning_rate:g}, "
-            f"beta={self.config.objective.beta:g}). A lower learning rate may help."
+            f"the {name} was {value} (learning_rate={self.config.train.learning_rate:g}, "
+            f"beta={self.config.objective.beta:g}). {_ADVICE if step > 1 else _FIRST_ADVICE}"
         )
         return Diverged(slot=self.index, epoch=epoch, step=step, message=message, last=self.last)
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.config != self.config.to_dict():
+        if not _is_same(checkpoint.config, self.config):
             raise CheckpointError(
                 f"A checkpoint's settings must be those of the trial, but got "
                 f"{checkpoint.config!r} for {self.config.to_dict()!r}."
@@ -200,35 +230,29 @@ class Slot:
         try:
             self.model.load_state_dict(checkpoint.model)
             self._optimiser.load_state_dict(stored)
+            self._regulariser.load_state_dict(checkpoint.objective)
         except (RuntimeError, ValueError, KeyError) as error:
             message = f"A checkpoint's tensors must fit the trial's network, but: {error}"
             raise CheckpointError(message) from error
         self.epoch = checkpoint.epoch
+        self.activity.restore(checkpoint.last_active_epochs)
         if checkpoint.last is not None:
             self.last = replace(checkpoint.last, slot=self.index)
 
 
 @torch.no_grad()
-def _write(row: Tensor, loss: Tensor, terms: Terms) -> None:
+def _write(row: Tensor, loss: Loss, terms: Terms) -> None:
     """Keeps a step's terms on the device."""
-    rate, nll = terms.rate_nats.mean(), terms.distortion_nll_nats.mean()
-    torch.stack((loss, rate, nll, terms.distortion_se.mean()), out=row)
+    columns = (terms.rate_nats, terms.distortion_nll_nats, terms.distortion_se)
+    torch.cat((stacked(loss, row.device), torch.stack([c.mean() for c in columns])), out=row)
 
 
-def _weights(config: TrialConfig, data: DataSet, batch: int) -> Weights:
-    """The pair of weights that trains the trial's canonical beta in the trial's reduction."""
-    objective = config.objective
-    sizes = {"pixels": data.pixels, "latents": config.model.latent_dim, "batch": batch}
-    raw = raw_weight_of(objective.reduction, objective.beta, **sizes)
-    return weights_of(objective.reduction, raw, **sizes)
-
-
-def _refuse_unfit_likelihood(config: TrialConfig, data: DataSet) -> None:
-    if config.model.likelihood == "bernoulli" and data.peak is None:
-        raise ConfigError(
-            f"Likelihood 'bernoulli' must have data between 0 and 1, but got {data.name!r}, "
-            f"whose values have no bounds. Use 'gaussian' or 'gaussian_learned'."
-        )
+def _is_same(stored: Mapping[str, Any], config: TrialConfig) -> bool:
+    """Whether stored settings are the trial's; those of an older version lack the newer keys."""
+    try:
+        return TrialConfig.from_dict(stored) == config
+    except ConfigError:
+        return False
 
 
 def _fuses(device: torch.device) -> bool:

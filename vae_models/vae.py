@@ -1,6 +1,5 @@
-"""The variational autoencoder: an encoder, a decoder and a likelihood, with the prior N(0, I)."""
+"""The variational autoencoder: an encoder, a decoder, a likelihood and a prior."""
 
-from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -13,44 +12,38 @@ from vae_models.likelihoods import Likelihood, PixelDistribution, likelihood_of
 from vae_models.linear_networks import LinearDecoder, LinearEncoder
 from vae_models.mlp_networks import MlpDecoder, MlpEncoder
 from vae_models.networks import Decoder, Encoder, ImageShape
-from vae_models.objective import Weights
-from vae_models.posterior import DiagonalNormal
+from vae_models.posterior import Posterior
+from vae_models.posterior_heads import head_of
+from vae_models.prior_distributions import PriorDistribution
+from vae_models.priors import Prior, prior_of
+from vae_models.resnet_networks import ResnetDecoder, ResnetEncoder
+from vae_models.terms import Terms
 
-__all__ = ["VAE", "Terms", "build_vae", "training_loss"]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The unweighted terms of one pass, one number per example.
-
-    Attributes:
-        rate_nats: KL(q(z|x) ‖ p(z)), summed over the latents.
-        distortion_nll_nats: -ln p(x|z) at one z ~ q(z|x), summed over the pixels.
-        distortion_se: Squared error of E[x|z] at the same z; may come without a gradient.
-    """
-
-    rate_nats: Float[Tensor, " batch"]
-    distortion_nll_nats: Float[Tensor, " batch"]
-    distortion_se: Float[Tensor, " batch"]
+__all__ = ["VAE", "build_vae"]
 
 
 @final
 class VAE(nn.Module):
-    """q(z|x), p(x|z) and the prior p(z) = N(0, I). Beta is no part of it, but of the objective."""
+    """q(z|x), p(x|z) and p(z). Beta is no part of it, but of the objective."""
 
     def __init__(
-        self, encoder: Encoder, decoder: Decoder, likelihood: Likelihood, latent_dim: int
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        likelihood: Likelihood,
+        prior: Prior,
+        latent_dim: int,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood
+        self.prior = prior
         self.latent_dim = latent_dim
 
-    def encode(self, images: Float[Tensor, "batch channel height width"]) -> DiagonalNormal:
+    def encode(self, images: Float[Tensor, "batch channel height width"]) -> Posterior:
         """The posterior q(z|x) of every image, in model units."""
-        posterior: DiagonalNormal = self.encoder(images)
+        posterior: Posterior = self.encoder(images)
         return posterior
 
     def decode(self, latents: Float[Tensor, "batch latent"]) -> PixelDistribution:
@@ -58,21 +51,23 @@ class VAE(nn.Module):
         distribution: PixelDistribution = self.likelihood(self.decoder(latents))
         return distribution
 
+    def prior_distribution(self) -> PriorDistribution:
+        """p(z) as the parameters are now."""
+        distribution: PriorDistribution = self.prior(self.encode)
+        return distribution
+
     def forward(
         self,
         images: Float[Tensor, "batch channel height width"],
         noise: Float[Tensor, "batch latent"],
     ) -> Terms:
-        """The unweighted terms of the objective, with z drawn from q(z|x) by `noise`."""
-        posterior = self.encode(images)
-        nll, error = self.decode(posterior.sample(noise)).costs(images)
-        return Terms(posterior.kl_nats().sum(1), nll, error)
-
-
-def training_loss(terms: Terms, weights: Weights, annealing_weight: float) -> Float[Tensor, ""]:
-    """``mean over the batch of (w_nll NLL + annealing w_rate KL)``; in training units."""
-    rate_weight = annealing_weight * weights.rate
-    return weights.nll * terms.distortion_nll_nats.mean() + rate_weight * terms.rate_nats.mean()
+        """The unweighted terms of a training pass, with z drawn from q(z|x) by `noise`."""
+        self.prior.observe(images)
+        posterior, prior = self.encode(images), self.prior_distribution()
+        latents = posterior.sample(noise)
+        nll, error = self.likelihood.observe(self.decoder(latents), images).costs(images)
+        rate = prior.kl_nats(posterior, latents, noise)
+        return Terms(rate, nll, error, posterior, latents, prior)
 
 
 def build_vae(config: ModelConfig, image_shape: ImageShape, seed: int) -> VAE:
@@ -88,18 +83,25 @@ def build_vae(config: ModelConfig, image_shape: ImageShape, seed: int) -> VAE:
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         # torch.manual_seed would reseed the accelerators too, which fork_rng does not restore.
         torch.default_generator.manual_seed(seed)
-        encoder, decoder = _networks(config, image_shape)
-        return VAE(encoder, decoder, likelihood_of(config), config.latent_dim)
+        likelihood = likelihood_of(config)
+        encoder, decoder = _networks(config, image_shape, likelihood.outputs_per_pixel)
+        prior = prior_of(config, image_shape)
+        return VAE(encoder, decoder, likelihood, prior, config.latent_dim)
 
 
-def _networks(config: ModelConfig, image_shape: ImageShape) -> tuple[Encoder, Decoder]:
-    latents = config.latent_dim
+def _networks(
+    config: ModelConfig, image_shape: ImageShape, outputs_per_pixel: int
+) -> tuple[Encoder, Decoder]:
+    latents, head = config.latent_dim, head_of(config)
+    output_shape = (image_shape[0] * outputs_per_pixel, *image_shape[1:])
     match config.family:
         case "linear":
-            return LinearEncoder(image_shape, latents), LinearDecoder(image_shape, latents)
+            return LinearEncoder(image_shape, head), LinearDecoder(output_shape, latents)
         case "mlp":
-            encoder = MlpEncoder(image_shape, config.hidden, latents)
-            return encoder, MlpDecoder(image_shape, config.hidden, latents)
+            encoder = MlpEncoder(image_shape, config.hidden, head)
+            return encoder, MlpDecoder(output_shape, config.hidden, latents)
         case "conv":
-            return ConvEncoder(image_shape, latents), ConvDecoder(image_shape, latents)
+            return ConvEncoder(image_shape, head), ConvDecoder(output_shape, latents)
+        case "resnet":
+            return ResnetEncoder(image_shape, head), ResnetDecoder(output_shape, latents)
     raise AssertionError(f"unreachable: {config.family!r} passed validation")

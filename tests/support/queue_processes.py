@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ from studies.database import open_database, prepare_schema, schema_lock
 from studies.leases import take_trial
 from studies.outcomes import finish_trial, store_epoch
 from studies.queue import add_trials, counts
+from studies.reuse import finished_equivalent, reuse_trial
 from studies.sampler_lease import acquire_sampler, release_sampler
 from study_examples import EVALUATION, LATENTS, epoch_record, new_trial
 
@@ -35,6 +37,14 @@ def make_tables(url: str) -> str:
         RDBStorage(database.url)
     database.close()
     return "made"
+
+
+def die_while_migrating(url: str) -> None:
+    """Is killed when all but the last step of the migration is done."""
+    from alembic import op
+
+    op.create_index = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    prepare_schema(open_database(url))
 
 
 def take_all(url: str, study: str, process: int, threads: int) -> list[tuple[str, int, int]]:
@@ -65,6 +75,30 @@ def work_all(url: str, study: str, process: int) -> list[int]:
         done.append(lease.number)
     database.close()
     return done
+
+
+def work_once_each(url: str, study: str, process: int) -> list[int]:
+    """Brings all trials to their end, equivalent ones by reuse; returns those it trained."""
+    database = open_database(url)
+    trained, worker = [], f"worker-{process}"
+    while counts(database, study)["queued"]:
+        lease = take_trial(
+            database, study, worker, lease_seconds=600.0, max_attempts=3, dedupe=True
+        )
+        if lease is None:
+            time.sleep(0.005)  # all that are left wait for the other process
+            continue
+        assert lease.equivalence is not None
+        source = finished_equivalent(database, study, lease.equivalence)
+        if source is not None:
+            reuse_trial(database, lease, source.number)
+            continue
+        store_epoch(database, lease, epoch_record(1))
+        time.sleep(0.05)
+        finish_trial(database, lease, EVALUATION, LATENTS, [])
+        trained.append(lease.number)
+    database.close()
+    return trained
 
 
 def suggest(url: str, study: str, process: int, wanted: int) -> int:

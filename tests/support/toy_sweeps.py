@@ -24,6 +24,7 @@ Outcome = tuple[float, float] | None
 
 BETA: Mapping[str, Any] = {"low": 1e-2, "high": 1e2, "log": True}
 TREE: Mapping[str, Any] = {
+    "regulariser": ["kl", "capacity"],
     "beta": BETA,
     "latent_dim": {"low": 2, "high": 32, "log": True},
     "annealing": ["constant", "linear", "cyclical"],

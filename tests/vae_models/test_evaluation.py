@@ -5,22 +5,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, Independent, Normal, kl_divergence
+from torch.distributions import (
+    Bernoulli,
+    Distribution,
+    Independent,
+    Normal,
+    kl_divergence,
+)
 from torch.nn.functional import linear
 
 from vae_models.checkpoints import Checkpoint, load_checkpoint, restore_model, save_checkpoint
-from vae_models.config import LIKELIHOODS, ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
+from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
 from vae_models.data import DataSet, load_data
 from vae_models.data_config import DataConfig
 from vae_models.errors import DataError, NonFiniteError
-from vae_models.evaluation import Evaluation, evaluate, reconstruct, sample_prior
+from vae_models.evaluation import Evaluation, evaluate
 from vae_models.trainer import Trainer
 from vae_models.vae import build_vae
 
 DRAWS = 64
+LIKELIHOODS = ("gaussian", "gaussian_learned", "bernoulli")
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +98,10 @@ def test_rate_and_distortion_are_what_torch_distributions_finds_in_the_checkpoin
         assert value == pytest.approx(draws.mean().item(), abs=5 * math.sqrt(2) * monte_carlo)
     expected = nll.mean(0).std().item() / len(kl) ** 0.5
     assert ours.distortion_nll_stderr == pytest.approx(expected, rel=0.02)
+    assert ours.latent_kl_std_nats == pytest.approx(kl.std(0, correction=0).tolist(), rel=1e-4)
+    low, high = np.quantile(kl.numpy(), (0.1, 0.9), axis=0)
+    assert ours.latent_kl_q10_nats == pytest.approx(low, rel=1e-4, abs=1e-6)
+    assert ours.latent_kl_q90_nats == pytest.approx(high, rel=1e-4, abs=1e-6)
     variance = posterior.mean.var(0, correction=0)
     assert ours.latent_mean_variance == pytest.approx(variance.tolist(), rel=1e-4, abs=1e-8)
     assert ours.active_units == int((variance > 0.01).sum())
@@ -154,36 +166,12 @@ def test_evaluation_repeats_and_leaves_the_global_random_state_alone(
     assert evaluate(model, digits, seed=1) != first
 
 
-def test_pictures_come_from_the_posterior_mean(checkpoint: Checkpoint, digits: DataSet) -> None:
-    pictures = reconstruct(restore_model(checkpoint), digits, count=5)
-    assert pictures is not None
-    originals, reconstructions = pictures
-    images = (digits.heldout[:5].double() / 16).flatten(1)
-    expected = _likelihood(checkpoint, _posterior(checkpoint, images).mean).mean.clamp(0, 1)
-    torch.testing.assert_close(originals.double().flatten(1), images)
-    torch.testing.assert_close(reconstructions.double().flatten(1), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_prior_samples_are_pictures_that_repeat(checkpoint: Checkpoint, digits: DataSet) -> None:
-    model = restore_model(checkpoint)
-    samples = sample_prior(model, digits, count=3)
-    assert samples is not None
-    assert samples.shape == (3, 1, 8, 8)
-    assert samples.min() >= 0
-    assert samples.max() <= 1
-    again = sample_prior(model, digits, count=3)
-    assert again is not None
-    assert torch.equal(samples, again)
-
-
-def test_data_that_is_no_image_has_neither_psnr_nor_pictures() -> None:
+def test_data_that_is_no_image_has_no_psnr() -> None:
     data = load_data(
         DataConfig(name="gaussian", spectrum=(2.0, 1.0), train_size=8, heldout_size=8)
     )
     model = build_vae(ModelConfig(family="linear", latent_dim=1), data.image_shape, seed=0)
     assert evaluate(model, data).psnr_db is None
-    assert reconstruct(model, data) is None
-    assert sample_prior(model, data) is None
 
 
 def test_a_model_whose_latents_say_nothing_is_collapsed(digits: DataSet) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vae_models.errors import ConfigError
 from vae_models.objective import (
+    BATCH_REDUCTIONS,
     REDUCTIONS,
     Weights,
     beta_from_norm,
@@ -40,6 +41,8 @@ raw_weights = st.floats(1e-9, 1e9)
         ("mean", b * N / M),
         ("latent_mean", b / M),
         ("batch_sum", b),
+        ("kl_batch_sum", b * N * B),
+        ("nll_batch_sum", b / B),
     ],
 )
 def test_a_raw_weight_has_the_canonical_beta_of_its_reduction(reduction: str, beta: float) -> None:
@@ -59,6 +62,8 @@ def test_a_raw_weight_has_the_canonical_beta_of_its_reduction(reduction: str, be
         pytest.param("mean", 1.0, 1, b * N / M, id="½ mse mean + bK/M"),
         pytest.param("latent_mean", 0.5, 1, b / (2 * M), id="SE + bK/M"),
         pytest.param("batch_sum", 0.5, 1, b / 2, id="SE + bK, both summed over the batch"),
+        pytest.param("kl_batch_sum", 0.5, 1, b * N * B / 2, id="mse mean, KL summed over batch"),
+        pytest.param("nll_batch_sum", 0.5, 1, b / (2 * B), id="SE summed over batch, KL averaged"),
         pytest.param("sum", 0.5, 3, b / (2 * 3**2), id="data scaled by 3, SE' + bK"),
     ],
 )
@@ -69,19 +74,24 @@ def test_a_gaussian_loss_trades_rate_against_squared_error_at_the_level_of_the_t
     assert level(beta, sigma2) / scale**2 == pytest.approx(t, rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("nll", "rate", "t"),
-    [
-        pytest.param(1 / N, B * b, b * N * B / 2, id="mse mean, KL summed over the batch"),
-        pytest.param(B, b, b / (2 * B), id="SE summed over the batch, KL averaged"),
-    ],
-)
-def test_the_two_common_bugs_are_pairs_of_weights_too(nll: float, rate: float, t: float) -> None:
-    assert level(canonical_beta(Weights(nll=nll, rate=rate)), 0.5) == pytest.approx(t, rel=1e-12)
-
-
 def test_batch_sum_weighs_both_terms_with_the_batch() -> None:
     assert weights_of("batch_sum", b, **SIZES) == Weights(nll=B, rate=B * b)
+
+
+def test_the_two_common_mistakes_weigh_one_term_with_the_batch() -> None:
+    assert weights_of("kl_batch_sum", b, **SIZES) == Weights(nll=1 / N, rate=B * b)
+    assert weights_of("nll_batch_sum", b, **SIZES) == Weights(nll=B, rate=b)
+
+
+@given(reductions, raw_weights, sizes, st.integers(1, 10**4))
+def test_only_the_batch_reductions_mean_another_beta_at_another_batch_size(
+    reduction: str, raw: float, sizes: dict[str, int], other: int
+) -> None:
+    beta = canonical_beta(weights_of(reduction, raw, **sizes))
+    moved = canonical_beta(weights_of(reduction, raw, **{**sizes, "batch": other}))
+    factor = {"kl_batch_sum": other / sizes["batch"], "nll_batch_sum": sizes["batch"] / other}
+    assert moved == pytest.approx(beta * factor.get(reduction, 1.0), rel=1e-12)
+    assert set(factor) == set(BATCH_REDUCTIONS)
 
 
 @given(reductions, raw_weights, sizes)

@@ -112,6 +112,19 @@ def test_the_splits_are_distinct_cells_of_the_grid() -> None:
     assert len(data.heldout) == 1000
 
 
+@pytest.mark.parametrize("sizes", [{}, {"train_size": 7}, {"heldout_size": 3}])
+def test_the_factors_of_both_splits_are_those_that_their_images_were_drawn_from(
+    sizes: dict[str, int],
+) -> None:
+    data = _sprites(image_size=32, **sizes).to("cpu")
+    assert data.factors is not None
+    for images, factors in (
+        (data.train, data.factors.train),
+        (data.heldout_images(), data.factors.heldout),
+    ):
+        assert np.array_equal(images.numpy(), draw_sprites(factors, 32))
+
+
 def test_the_default_is_5000_sprites_and_1000_held_out_of_64_pixels() -> None:
     config = DataConfig(name="sprites")
     assert (config.train_size, config.heldout_size, config.image_size) == (5000, 1000, 64)

@@ -98,7 +98,9 @@ def test_terms_are_reported_unweighted_and_the_objective_in_training_units(
     result = next(iter(Trainer([config], digits)))
     assert isinstance(result, EpochResult)
     canonical = result.distortion_nll_nats + 0.5 * result.rate_nats
-    scale = {"mean": 1 / 64, "pixel_mean": 1 / 64, "batch_sum": 300}.get(reduction, 1)
+    over_pixels = dict.fromkeys(("mean", "pixel_mean", "kl_batch_sum"), 1 / 64)
+    over_batch = dict.fromkeys(("batch_sum", "nll_batch_sum"), 300)
+    scale = {**over_pixels, **over_batch}.get(reduction, 1)
     assert result.objective == pytest.approx(scale * canonical, rel=1e-5)
 
 
@@ -231,6 +233,22 @@ def test_a_checkpoint_of_other_settings_is_refused(digits: DataSet) -> None:
     checkpoint = Trainer([_config()], digits).checkpoint(0)
     with pytest.raises(CheckpointError, match="settings must be those of the trial"):
         Trainer([_config(seed=1)], digits, checkpoints=[checkpoint])
+
+
+def test_a_checkpoint_of_an_older_version_lacks_the_newer_settings(digits: DataSet) -> None:
+    """Its training goes on: what was not stored had no other value than the default."""
+    trainer = Trainer([_config()], digits)
+    iterator = iter(trainer)
+    next(iterator)
+    checkpoint = trainer.checkpoint(0)
+    newer = {"prior", "posterior", "output_activation", "regulariser", "ramp_shape"}
+    config = {
+        section: {name: value for name, value in settings.items() if name not in newer}
+        for section, settings in checkpoint.config.items()
+    }
+    old = replace(checkpoint, config=config, objective={}, last_active_epochs=())
+    resumed = Trainer([_config()], digits, checkpoints=[old])
+    assert _timeless(list(resumed)) == _timeless(list(iterator))
 
 
 def test_a_checkpoint_on_other_data_is_refused(digits: DataSet) -> None:

@@ -1,16 +1,14 @@
-"""Networks of every family: shapes, seeds, and terms that torch.distributions agrees with."""
+"""Networks of every family: shapes, seeds, and the terms of a training pass."""
 
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import MultivariateNormal, kl_divergence
 
-from vae_models.config import FAMILIES, LIKELIHOODS, ModelConfig
+from vae_models.config import FAMILIES, LIKELIHOODS, POSTERIORS, PRIORS, ModelConfig
 from vae_models.data import load_data
 from vae_models.data_config import DataConfig
-from vae_models.objective import Weights
-from vae_models.posterior import posterior_of
-from vae_models.vae import VAE, Terms, build_vae, training_loss
+from vae_models.vae import VAE, build_vae
 
 SHAPES = [
     (1, 8, 8),
@@ -23,6 +21,8 @@ SHAPES = [
     (3, 64, 64),
     (1, 3, 3),
     (1, 1, 5),
+    (2, 9, 1),
+    (1, 1, 1),
 ]
 
 
@@ -43,10 +43,21 @@ def test_a_decoded_image_has_the_shape_of_the_encoded_one(
     vae = build_vae(ModelConfig(family=family, hidden=(12, 7), latent_dim=5), shape, seed=0)
     images = torch.rand((3, *shape))
     posterior = vae.encode(images)
-    assert posterior.mean.shape == posterior.log_variance.shape == (3, 5)
+    assert posterior.mean.shape == posterior.marginal_variance.shape == (3, 5)
     assert vae.decode(posterior.mean).mean.shape == images.shape
     terms = vae(images, torch.randn(3, 5))
     assert terms.rate_nats.shape == terms.distortion_nll_nats.shape == (3,)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_decoder_gives_as_many_channels_as_the_likelihood_wants(
+    family: str, likelihood: str
+) -> None:
+    vae = build_vae(ModelConfig(family=family, likelihood=likelihood), (3, 9, 6), seed=0)
+    output = vae.decoder(torch.randn(2, 16))
+    assert output.shape == (2, 3 * vae.likelihood.outputs_per_pixel, 9, 6)
+    assert vae.decode(torch.randn(2, 16)).mean.shape == (2, 3, 9, 6)
 
 
 def test_a_64x64_convolutional_network_is_that_of_the_disentanglement_literature() -> None:
@@ -69,10 +80,13 @@ def test_a_64x64_convolutional_network_is_that_of_the_disentanglement_literature
     ]
 
 
+@pytest.mark.parametrize("family", ["conv", "resnet"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 64, 64)], ids=str)
-def test_a_convolutional_encoder_passes_its_signal_on(shape: tuple[int, int, int]) -> None:
+def test_a_convolutional_encoder_passes_its_signal_on(
+    family: str, shape: tuple[int, int, int]
+) -> None:
     """Fresh hidden layers keep the second moment, up to padding, so that latents do not start out collapsed."""
-    vae = build_vae(ModelConfig(family="conv"), shape, seed=0)
+    vae = build_vae(ModelConfig(family=family), shape, seed=0)
     signal = torch.randn((256, *shape))
     moment = signal.square().mean()
     for layer in list(vae.encoder.get_submodule("layers").children())[:-1]:
@@ -87,12 +101,38 @@ def test_an_mlp_decoder_mirrors_its_encoder() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_weights_depend_on_the_seed_only(family: str) -> None:
-    config = ModelConfig(family=family, hidden=(12,))
+def test_a_full_covariance_needs_half_a_square_of_outputs_more(family: str) -> None:
+    """M = 6: 15 entries below the diagonal, in the encoder's last layer or shared by all."""
+    diagonal, full = (
+        build_vae(
+            ModelConfig(family=family, hidden=(12,), latent_dim=6, posterior=posterior),
+            (1, 8, 8),
+            seed=0,
+        )
+        for posterior in POSTERIORS
+    )
+    inputs = {"linear": 0, "mlp": 12, "conv": 256, "resnet": 64 * 2 * 2}[family]
+    extra = sum(p.numel() for p in full.parameters()) - sum(
+        p.numel() for p in diagonal.parameters()
+    )
+    assert extra == 15 * (inputs + 1)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_depend_on_the_seed_only(family: str, prior: str) -> None:
+    config = ModelConfig(family=family, hidden=(12,), prior=prior)
     first = build_vae(config, (1, 8, 8), seed=3)
     torch.manual_seed(123)
     assert _equal(first, build_vae(config, (1, 8, 8), seed=3))
     assert not _equal(first, build_vae(config, (1, 8, 8), seed=4))
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_the_networks_start_the_same_under_every_prior(prior: str) -> None:
+    plain = _state(build_vae(ModelConfig(hidden=(12,)), (1, 8, 8), seed=3))
+    other = _state(build_vae(ModelConfig(hidden=(12,), prior=prior), (1, 8, 8), seed=3))
+    assert all(torch.equal(other[name], tensor) for name, tensor in plain.items())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -100,49 +140,66 @@ def test_building_leaves_the_global_random_state_alone(family: str) -> None:
     torch.manual_seed(7)
     expected = torch.rand(4)
     torch.manual_seed(7)
-    build_vae(ModelConfig(family=family), (1, 8, 8), seed=0)
+    build_vae(ModelConfig(family=family, prior="mixture"), (1, 8, 8), seed=0)
     assert torch.equal(torch.rand(4), expected)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_every_parameter_gets_a_gradient(likelihood: str) -> None:
-    vae = build_vae(ModelConfig(hidden=(12,), likelihood=likelihood), (1, 8, 8), seed=0)
-    terms = vae(torch.rand(6, 1, 8, 8), torch.randn(6, 16))
-    training_loss(terms, Weights(nll=1, rate=1), 1.0).backward()  # type: ignore[no-untyped-call]
+def test_every_parameter_gets_a_gradient_under_every_likelihood(likelihood: str) -> None:
+    _check_gradients(ModelConfig(hidden=(12,), likelihood=likelihood))
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("prior", ["standard", "scaled", "learned", "mixture"])
+@pytest.mark.parametrize("family", ["linear", "mlp", "conv"])
+def test_every_parameter_gets_a_gradient_under_every_prior(
+    family: str, prior: str, posterior: str
+) -> None:
+    _check_gradients(ModelConfig(family=family, hidden=(12,), prior=prior, posterior=posterior))
+
+
+def _check_gradients(config: ModelConfig) -> None:
+    vae = build_vae(config, (1, 8, 8), seed=0)
+    levels = torch.randint(1, 255, (6, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    terms = vae(levels / 255, torch.randn(6, 16))
+    loss: Tensor = terms.rate_nats.mean() + terms.distortion_nll_nats.mean()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in vae.parameters())
 
 
-def test_the_kl_and_the_draws_are_those_of_torch_distributions() -> None:
-    mean, log_variance, noise = torch.randn(3, 6, 4, dtype=torch.float64)
-    posterior = posterior_of(mean, log_variance)
-    normal = Normal(mean, torch.exp(0.5 * log_variance))
-    prior = Normal(torch.zeros_like(mean), 1.0)
-    expected = kl_divergence(normal, prior)
-    torch.testing.assert_close(posterior.kl_nats(), expected, rtol=1e-6, atol=1e-6)
-    drawn = normal.mean + normal.stddev * noise
-    torch.testing.assert_close(posterior.sample(noise), drawn, rtol=1e-6, atol=1e-6)
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_the_terms_are_those_of_torch_distributions(posterior: str) -> None:
+    """In float64: the rate, the draw, and the cost of decoding that draw."""
+    config = ModelConfig(hidden=(12,), latent_dim=4, posterior=posterior, sigma2=0.5)
+    vae = build_vae(config, (1, 4, 4), seed=0).double()
+    images = torch.rand(6, 1, 4, 4, dtype=torch.float64)
+    noise = torch.randn(6, 4, dtype=torch.float64)
+    terms = vae(images, noise)
+    encoded = vae.encode(images)
+    unit = torch.eye(4, dtype=torch.float64)
+    columns = [encoded.sample(unit[j].expand(6, 4)) - encoded.mean for j in range(4)]
+    factor = torch.stack(columns, dim=-1)
+    normal = MultivariateNormal(encoded.mean, scale_tril=factor)
+    prior = MultivariateNormal(torch.zeros_like(noise[0]), unit)
+    torch.testing.assert_close(terms.rate_nats, kl_divergence(normal, prior))
+    drawn = encoded.mean + (factor @ noise.unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(terms.latents, drawn)
+    nll, error = vae.decode(drawn).costs(images)
+    torch.testing.assert_close(terms.distortion_nll_nats, nll)
+    torch.testing.assert_close(terms.distortion_se, error)
 
 
-def test_extreme_log_variances_stay_finite_and_keep_a_gradient() -> None:
-    raw = torch.tensor([[-60.0, -25.0, 0.0, 12.0, 60.0]], requires_grad=True)
-    posterior = posterior_of(torch.zeros_like(raw), raw)
-    assert posterior.log_variance.min() >= -20
-    assert posterior.log_variance.max() <= 20
-    posterior.kl_nats().sum().backward()  # type: ignore[no-untyped-call]
-    assert raw.grad is not None
-    assert torch.isfinite(raw.grad).all()
-    assert raw.grad[0, -1] > 0
+def test_a_pass_shows_its_images_to_the_prior_first() -> None:
+    vae = build_vae(ModelConfig(hidden=(12,), prior="vamp", prior_components=3), (1, 4, 4), 0)
+    images = 100 + torch.rand(6, 1, 4, 4)
+    vae(images, torch.zeros(6, 16))
+    pseudo_inputs = vae.prior.get_parameter("pseudo_inputs")
+    assert (pseudo_inputs - images[:3]).abs().max() < 0.1
 
 
-def test_the_training_loss_is_the_weighted_mean_of_its_terms() -> None:
-    rate, nll, error = torch.tensor([[1.0, 3.0], [10.0, 30.0], [7.0, 9.0]])
-    terms = Terms(rate_nats=rate, distortion_nll_nats=nll, distortion_se=error)
-    loss = training_loss(terms, Weights(nll=0.5, rate=4.0), 0.25)
-    assert loss.item() == pytest.approx(0.5 * 20 + 0.25 * 4 * 2)
-
-
-def test_a_fresh_model_takes_a_batch_of_real_images() -> None:
+@pytest.mark.parametrize("family", ["conv", "resnet"])
+def test_a_fresh_model_takes_a_batch_of_real_images(family: str) -> None:
     data = load_data(DataConfig(name="digits"))
-    vae = build_vae(ModelConfig(family="conv", likelihood="bernoulli"), data.image_shape, seed=0)
+    vae = build_vae(ModelConfig(family=family, likelihood="bernoulli"), data.image_shape, seed=0)
     terms = vae(data.heldout_images()[:4], torch.zeros(4, 16))
     assert torch.isfinite(terms.distortion_nll_nats).all()
