@@ -29,7 +29,7 @@ from sqlalchemy.exc import ArgumentError
 from studies.errors import SchemaError, StorageError
 from studies.faults import clear_faults
 from studies.postgresql import READS, postgresql_engine, take_advisory_lock
-from studies.sqlite import WRITES, sqlite_engine, sqlite_file, switch_to_wal
+from studies.sqlite import WRITES, rebuilding, sqlite_engine, sqlite_file, switch_to_wal
 from studies.tables import SCHEMA_VERSION, VERSION_TABLE
 
 LOCK_SECONDS = 120.0
@@ -179,8 +179,10 @@ def prepare_schema(database: Database) -> None:
 def _upgrade(database: Database) -> None:
     from studies.migrations.runner import upgrade  # Alembic: half of the package's import time
 
-    with database.write() as connection:
-        upgrade(connection, SCHEMA_VERSION)
+    with clear_faults(database.where), database.engine.connect() as connection:
+        transaction = connection.begin() if database.file is None else rebuilding(connection)
+        with transaction:
+            upgrade(connection, SCHEMA_VERSION)
 
 
 @contextmanager

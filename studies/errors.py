@@ -114,6 +114,25 @@ class LeaseLost(StudiesError):  # noqa: N818  (reads as what happened)
         )
 
 
+class NothingToReuse(StudiesError):  # noqa: N818  (reads as what happened)
+    """A trial whose results another one was to take over has none to give.
+
+    Args:
+        study: Name of the study.
+        number: Number of the trial without results of its own.
+    """
+
+    def __init__(self, study: str, number: int) -> None:
+        super().__init__(study, number)
+        self.study, self.number = study, number
+
+    def __str__(self) -> str:
+        return (
+            "Only an equivalent trial that was trained to its end, complete or diverged, can be "
+            f"reused, but trial {self.number} of study {self.study!r} is none."
+        )
+
+
 class RecordError(StudiesError):
     """A value that no column may hold: not finite, or of the wrong type.
 

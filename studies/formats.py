@@ -160,7 +160,7 @@ def _cell(column: str, value: object) -> str:
         case float():
             return _rounded(value)
         case dict() | list() | tuple():
-            value = _json_text(value)
+            value = _json_text(value) if value else ""
     line = "".join(c if c.isprintable() else " " for c in str(value).strip())
     return line if len(line) <= MAX_CELL else line[: MAX_CELL - 1] + "…"
 

@@ -32,10 +32,23 @@ DISTORTION_COLUMNS: Final[Mapping[Distortion, str]] = MappingProxyType(
 )
 """The column of each distortion a study can choose."""
 
-_MEASURES: Final = MappingProxyType(
-    {"gaussian": "a density", "gaussian_learned": "a density", "bernoulli": "a probability"}
+LIKELIHOOD_MEASURES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "gaussian": "a density",
+        "gaussian_learned": "a density",
+        "gaussian_optimal": "a density",
+        "gaussian_pixel": "a density",
+        "bernoulli": "binary probabilities",
+        "continuous_bernoulli": "a density",
+        "beta": "a density",
+        "laplace": "a density",
+        "discretized_logistic": "probabilities of 256 levels",
+        "categorical256": "probabilities of 256 levels",
+        "mse": "a density",
+        "bce": "binary probabilities",
+    }
 )
-"""What the likelihoods give to an image; NLLs of different measures have no common axis."""
+"""What each likelihood gives to an image; NLLs of different measures have no common axis."""
 
 
 @final
@@ -114,10 +127,10 @@ def check_common_axis(likelihoods: Iterable[str]) -> None:
     """Pass if the NLLs of these likelihoods can be compared.
 
     Raises:
-        QueryError: If some are densities and some are probabilities.
+        QueryError: If some are densities and some probabilities, or those of other events.
     """
     found = sorted(set(likelihoods))
-    if len({_MEASURES.get(likelihood, likelihood) for likelihood in found}) > 1:
+    if len({LIKELIHOOD_MEASURES.get(likelihood, likelihood) for likelihood in found}) > 1:
         raise QueryError(
             "The trials of an nll front must have likelihoods of one measure, but got "
             f"{' and '.join(found)}, whose nats do not compare; use the distortion se."

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from studies.clock import now
 from studies.database import Database
@@ -32,6 +32,7 @@ _HANDED_OUT: list[InstrumentedAttribute[Any]] = [
     TrialRow.deaths,
     TrialRow.parameters,
     TrialRow.config,
+    TrialRow.equivalence,
 ]
 
 
@@ -48,7 +49,13 @@ def new_trial_uuid() -> str:
 
 
 def take_trial(
-    database: Database, study: str, worker_id: str, *, lease_seconds: float, max_attempts: int
+    database: Database,
+    study: str,
+    worker_id: str,
+    *,
+    lease_seconds: float,
+    max_attempts: int,
+    dedupe: bool = False,
 ) -> Lease | None:
     """Returns a lease on a trial that nobody runs, or None if there is none at the moment.
 
@@ -56,22 +63,28 @@ def take_trial(
     out. A trial of which `max_attempts` attempts died without a result is not handed out again:
     it becomes failed, with its history as the error. Attempts that were released do not count.
 
+    With `dedupe`, a trial waits while another worker trains an equivalent one: once that has
+    finished, whoever takes it may reuse its results (`studies.reuse`) instead of training again.
+
     Args:
         database: Where the study is.
         study: Its name.
         worker_id: Who will hold the lease.
         lease_seconds: How long it lasts unless it is extended.
         max_attempts: How many attempts may die.
+        dedupe: Whether trials with the `equivalence` of one that is running are passed over.
 
     Raises:
         StudyNotFound: If there is no study of that name.
     """
     with database.read() as connection:  # an idle worker's poll never takes the write lock
         study_id = study_id_of(connection, study)
-        if _free_trial(connection, study_id, lock=False) is None:
+        if _free_trial(connection, study_id, lock=False, dedupe=dedupe) is None:
             return None
     with database.write() as connection:
-        while (trial := _free_trial(connection, study_id, lock=True)) is not None:
+        if dedupe:
+            _take_turns(connection, study_id)
+        while (trial := _free_trial(connection, study_id, lock=True, dedupe=dedupe)) is not None:
             deaths = trial.deaths
             if trial.state == "running":
                 deaths += 1
@@ -215,9 +228,22 @@ def _ended_so(connection: Connection, lease: Lease, outcome: Outcome) -> bool:
     return stored == outcome
 
 
-def _free_trial(connection: Connection, study_id: int, *, lock: bool) -> Row[Any] | None:
+def _take_turns(connection: Connection, study_id: int) -> None:
+    """Lets one process at a time take from the study, where a transaction alone would not.
+
+    Two that took at the same moment would not see that they took equivalent trials.
+    """
+    statement = select(StudyRow.id).where(StudyRow.id == study_id)
+    connection.execute(statement.with_for_update(key_share=True))
+
+
+def _free_trial(
+    connection: Connection, study_id: int, *, lock: bool, dedupe: bool
+) -> Row[Any] | None:
     """Returns the trial to hand out next, locked on request where the database locks rows."""
     mine = TrialRow.study_id == study_id
+    if dedupe:
+        mine &= ~_equivalent_running()
     queued = mine & (TrialRow.state == "queued")
     expired = mine & (TrialRow.state == "running") & (TrialRow.lease_until <= now())
     for free in queued, expired:
@@ -228,6 +254,18 @@ def _free_trial(connection: Connection, study_id: int, *, lock: bool) -> Row[Any
         if trial is not None:
             return trial
     return None
+
+
+def _equivalent_running() -> ColumnElement[bool]:
+    """Returns the condition that another trial of the same model is held at the moment."""
+    other = aliased(TrialRow)
+    return exists().where(
+        other.study_id == TrialRow.study_id,
+        other.equivalence == TrialRow.equivalence,
+        other.id != TrialRow.id,
+        other.state == "running",
+        other.lease_until > now(),
+    )
 
 
 def _first_where(condition: ColumnElement[bool]) -> Select[Any]:
@@ -265,6 +303,7 @@ def _lease(study: str, worker_id: str, trial: Row[Any]) -> Lease:
         worker_id=worker_id,
         parameters=trial.parameters,
         config=trial.config,
+        equivalence=trial.equivalence,
     )
 
 

@@ -28,6 +28,7 @@ from studies.rate_distortion import (
     require_positive,
     spectrum_of,
     tail_sums,
+    water_filling,
 )
 
 
@@ -68,9 +69,61 @@ class LearnedVariance:
     """True where the floor decided: the optimum lies below it, or at zero."""
 
 
-def collapse_beta(spectrum: ArrayLike, sigma2: float) -> float:
-    """Return the canonical β = λ₁/σ² at which a linear VAE has collapsed."""
-    return collapse_level(spectrum) / require_positive("sigma2", sigma2)
+def collapse_beta(spectrum: ArrayLike, sigma2: float | None) -> float:
+    """Return the canonical β at which a linear VAE has collapsed: λ₁/σ², or λ₁/mean λ.
+
+    The second is that of a learned σ², which is the variance per pixel once nothing is coded.
+
+    Args:
+        spectrum: Covariance eigenvalues of the data, one for each of the N pixels.
+        sigma2: Fixed decoder variance; None if it is learned (or optimal in each batch).
+
+    Raises:
+        ValueError: If the variance is learned and the data are constant: there is none.
+    """
+    return beta_at_level(spectrum, collapse_level(spectrum), sigma2)
+
+
+def death_betas(spectrum: ArrayLike, sigma2: float | None) -> Float[np.ndarray, " latent"]:
+    """Return the canonical β at which each latent dies, that of the largest eigenvalue first.
+
+    Latent i dies at the level t = λᵢ: at β = λᵢ/σ², or at β = Nλᵢ/(iλᵢ + Σ_{j>i} λⱼ) where σ² is
+    learned. There is one for each eigenvalue above zero, and the first is `collapse_beta`. A model
+    of M latents has the first M of them.
+
+    Args:
+        spectrum: Covariance eigenvalues of the data, one for each of the N pixels.
+        sigma2: Fixed decoder variance; None if it is learned (or optimal in each batch).
+    """
+    values = spectrum_of(spectrum)
+    alive = values[values > 0]
+    if sigma2 is not None:
+        return alive / require_positive("sigma2", sigma2)
+    counts = np.arange(1, alive.size + 1)
+    return values.size * alive / (counts * alive + tail_sums(alive)[1:])
+
+
+def beta_at_level(
+    spectrum: ArrayLike, level: float, sigma2: float | None, latents: int | None = None
+) -> float:
+    """Return the canonical β that sets a level: t/σ², or N t/D(t) where σ² is learned.
+
+    A learned (or optimal) σ² is the error per pixel D/N, and D is known at each level.
+
+    Args:
+        spectrum: Covariance eigenvalues of the data, one for each of the N pixels.
+        level: t, in units of the spectrum.
+        sigma2: Fixed decoder variance; None if it is learned (or optimal in each batch).
+        latents: M; without it, no limit.
+
+    Raises:
+        ValueError: If the level or the variance is not positive.
+    """
+    values = spectrum_of(spectrum)
+    t = require_positive("level", level)
+    if sigma2 is not None:
+        return t / require_positive("sigma2", sigma2)
+    return values.size * t / water_filling(values, t, latents).distortion_se
 
 
 def linear_vae(spectrum: ArrayLike, level: float, latents: int) -> LinearVae:

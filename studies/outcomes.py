@@ -54,7 +54,7 @@ def finish_trial(
         if trial is None:
             return
         end_attempt(connection, trial, "complete")
-        _close(connection, trial, state="complete", **asdict(evaluation))
+        close_trial(connection, trial, state="complete", **asdict(evaluation))
         for row in latents:
             connection.execute(insert(LatentRow).values(trial_id=trial.id, **asdict(row)))
         for artifact in artifacts:
@@ -81,7 +81,7 @@ def diverge_trial(database: Database, lease: Lease, message: str) -> None:
         if trial is None:
             return
         end_attempt(connection, trial, "diverged", message)
-        _close(connection, trial, state="diverged", error=message)
+        close_trial(connection, trial, state="diverged", error=message)
 
 
 def fail_trial(database: Database, lease: Lease, error: str) -> None:
@@ -95,7 +95,7 @@ def fail_trial(database: Database, lease: Lease, error: str) -> None:
         if trial is None:
             return
         end_attempt(connection, trial, "failed", error)
-        _close(connection, trial, state="failed", error=error)
+        close_trial(connection, trial, state="failed", error=error)
 
 
 def _put_epoch(connection: Connection, trial: HeldTrial, epoch: EpochRecord) -> None:
@@ -120,7 +120,8 @@ def _put_epoch(connection: Connection, trial: HeldTrial, epoch: EpochRecord) -> 
     _set(connection, trial, epoch=epoch.epoch, seconds=attempts.scalar_subquery())
 
 
-def _close(connection: Connection, trial: HeldTrial, **values: object) -> None:
+def close_trial(connection: Connection, trial: HeldTrial, **values: object) -> None:
+    """Ends the trial with these values, inside somebody's transaction; its attempt ends apart."""
     _set(connection, trial, lease_until=None, finished_at=now(), **values)
 
 

@@ -26,8 +26,11 @@ DISPLAY_COLUMNS: Final = (
 )  # fmt: skip
 """The columns that a table shows unless told otherwise, in this order."""
 
-COLUMNS: Final = tuple(dict.fromkeys([*DISPLAY_COLUMNS, *(f.name for f in fields(TrialRecord))]))
-"""All that is known of a trial, the displayed columns first: the fields of `TrialRecord`."""
+_FIELDS = frozenset(field.name for field in fields(TrialRecord))
+_BY_TABLE = (column.name for column in TrialRow.__table__.columns if column.name in _FIELDS)
+
+COLUMNS: Final = tuple(dict.fromkeys([*DISPLAY_COLUMNS, "study", *_BY_TABLE]))
+"""All that is known of a trial, the fields of `TrialRecord`: the displayed ones, then by table."""
 
 _EXPRESSIONS: Mapping[str, ColumnElement[Any]] = MappingProxyType(
     {name: TrialRow.__table__.c[name] for name in COLUMNS if name != "study"}

@@ -6,14 +6,11 @@ per example; both at beta = 1. Times are UTC seconds since 1970 by the database'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, fields
-from functools import cache
-from math import isfinite
-from operator import index
-from typing import Any, Literal, SupportsFloat, cast, final
+from dataclasses import dataclass
+from typing import Any, Literal, final
 
-from studies.errors import RecordError
+from studies.checked import Checked
+from studies.diagnostics import Diagnostics
 
 JsonObject = dict[str, Any]
 Distortion = Literal["se", "nll"]
@@ -21,58 +18,6 @@ TrialState = Literal["queued", "running", "complete", "diverged", "failed"]
 
 TRIAL_STATES: tuple[TrialState, ...] = ("queued", "running", "complete", "diverged", "failed")
 FINISHED_STATES: tuple[TrialState, ...] = ("complete", "diverged", "failed")
-
-
-class Checked:
-    """Base of the records that callers make: numbers are normalised, and must be finite.
-
-    `float()` and friends run on entry, so that a numpy scalar stores like the number it is; a
-    NaN or an infinity raises `RecordError` here, long before it could reach a column.
-    """
-
-    def __post_init__(self) -> None:
-        for name, convert, optional in _conversions(cast("Hashable", type(self))):
-            value = getattr(self, name)
-            if value is None and optional:
-                continue
-            try:
-                object.__setattr__(self, name, convert(value))
-            except (TypeError, ValueError, OverflowError) as error:
-                must = f"{_CONDITIONS[convert]}({name})"
-                raise RecordError(type(self).__name__, name, must, repr(value)) from error
-
-
-def _finite(value: SupportsFloat) -> float:
-    number = float(value)
-    if not isfinite(number):
-        raise ValueError
-    return number
-
-
-def _finite_tuple(values: Iterable[SupportsFloat]) -> tuple[float, ...]:
-    return tuple(map(_finite, values))
-
-
-_CONVERT: dict[str, Callable[[Any], Any]] = {
-    "float": _finite,
-    "int": index,
-    "bool": bool,
-    "tuple[float, ...]": _finite_tuple,
-}
-_CONDITIONS = {_finite: "isfinite", index: "isinteger", bool: "isbool", _finite_tuple: "isfinite"}
-
-
-@cache
-def _conversions(
-    record: Any,  # noqa: ANN401  (a dataclass type, which typing cannot say)
-) -> tuple[tuple[str, Callable[[Any], Any], bool], ...]:
-    """Returns (field, converter, may be None) for each field of a plain type."""
-    found = []
-    for field in fields(record):
-        kind, _, optional = str(field.type).partition(" | ")
-        if kind in _CONVERT:
-            found.append((field.name, _CONVERT[kind], optional == "None"))
-    return tuple(found)
 
 
 @final
@@ -121,9 +66,10 @@ class TrialSettings:
         number: Number of the trial within its study, from 0.
         parameters: The parameters as they were suggested.
         config: The whole configuration of model, objective and training.
-        beta: Canonical beta, the weight of R against the NLL in nats.
-        raw_weight: KL weight in the trial's own reduction.
-        beta_norm: beta * latents / pixels.
+        beta: Canonical beta, the weight of R against the NLL in nats; None where the regulariser
+            reads none.
+        raw_weight: KL weight in the trial's own reduction; None as beta.
+        beta_norm: beta * latents / pixels; None as beta.
         level: t = beta * sigma^2 of a Gaussian decoder with fixed variance, else None.
         latent_dim: Number of latents.
         reduction: Reduction mode of the training objective.
@@ -135,14 +81,21 @@ class TrialSettings:
         batch_size: Examples per step.
         epochs: Epochs to train.
         seed: Seed of weights, data order and noise.
+        regulariser: What stands beside the NLL in the loss.
+        prior: The prior p(z).
+        posterior: Covariance of q(z|x): "diagonal" or "full".
+        weights: The KL weight that means the same beta in each reduction, by its name: the
+            number to paste into code of that reduction; None as beta.
+        equivalence: Hexadecimal SHA-256 of the settings without what cannot change the model:
+            trials of one study that have it in common train the same model; None if unknown.
     """
 
     number: int
     parameters: JsonObject
     config: JsonObject
-    beta: float
-    raw_weight: float
-    beta_norm: float
+    beta: float | None
+    raw_weight: float | None
+    beta_norm: float | None
     level: float | None
     latent_dim: int
     reduction: str
@@ -154,6 +107,11 @@ class TrialSettings:
     batch_size: int
     epochs: int
     seed: int
+    regulariser: str = "kl"
+    prior: str = "standard"
+    posterior: str = "diagonal"
+    weights: JsonObject | None = None
+    equivalence: str | None = None
 
 
 @final
@@ -164,11 +122,11 @@ class NewTrial(TrialSettings, Checked):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class TrialRecord(TrialSettings):
+class TrialRecord(Diagnostics, TrialSettings):
     """A trial as the database knows it.
 
     The metrics are measured on held-out data with z ~ q(z|x), and are None unless the trial is
-    complete.
+    complete; the diagnostics among them also where they were not measured.
 
     Attributes:
         study: Name of the study.
@@ -198,6 +156,8 @@ class TrialRecord(TrialSettings):
         created_at: When it was queued, UTC seconds.
         started_at: When its first attempt started, UTC seconds.
         finished_at: When it finished, UTC seconds.
+        reused_from: Number of the equivalent trial whose results these are; None if it was
+            trained itself.
     """
 
     study: str
@@ -226,6 +186,10 @@ class TrialRecord(TrialSettings):
     created_at: float
     started_at: float | None
     finished_at: float | None
+    reused_from: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", tuple(self.notes or ()))  # a list or null in JSON
 
 
 @final
@@ -247,6 +211,7 @@ class EpochRecord(Checked):
         rate_weight: Weight on the KL in force, annealing included; mean over the epoch's steps.
         seconds: Duration of the epoch.
         learning_rate: Learning rate in force; mean over the epoch's steps.
+        active_units: Latents that were active over the epoch's training data.
     """
 
     epoch: int
@@ -260,11 +225,12 @@ class EpochRecord(Checked):
     rate_weight: float
     seconds: float
     learning_rate: float | None = None
+    active_units: int | None = None
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class EvaluationRecord(Checked):
+class EvaluationRecord(Diagnostics, Checked):
     """Metrics of a finished trial on held-out data; fields as in `TrialRecord`."""
 
     rate_nats: float
@@ -293,12 +259,20 @@ class LatentRecord(Checked):
         kl_nats: Mean KL of this latent, nats per example.
         mean_variance: Cov_x(E_q[u|x]), the variance of its posterior mean over the data.
         active: Whether `mean_variance` is above the threshold.
+        kl_std_nats: Standard deviation of its KL over the examples.
+        kl_q10_nats: Its KL at the 10% quantile of the examples.
+        kl_q90_nats: Its KL at the 90% quantile of the examples.
+        last_active_epoch: Last epoch in which it was active on training data; 0 for never.
     """
 
     latent: int
     kl_nats: float
     mean_variance: float
     active: bool
+    kl_std_nats: float | None = None
+    kl_q10_nats: float | None = None
+    kl_q90_nats: float | None = None
+    last_active_epoch: int | None = None
 
 
 @final
@@ -336,6 +310,7 @@ class Lease:
         worker_id: Who holds it.
         parameters: As suggested.
         config: The whole configuration to train.
+        equivalence: What trials of the same model have in common; None if unknown.
     """
 
     study: str
@@ -345,6 +320,7 @@ class Lease:
     worker_id: str
     parameters: JsonObject
     config: JsonObject
+    equivalence: str | None = None
 
 
 @final

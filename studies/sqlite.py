@@ -8,6 +8,8 @@ first and then found the lock taken would die at once, without any wait.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -15,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from studies.documents import dump_document
 from studies.errors import StorageError
+from studies.tables import PREFIX
 
 WRITES = "rdsweep_writes"
 
@@ -64,6 +67,43 @@ def switch_to_wal(connection: Connection) -> None:
     driver = connection.connection.driver_connection
     if isinstance(driver, sqlite3.Connection):
         driver.execute("PRAGMA journal_mode = WAL")
+
+
+@contextmanager
+def rebuilding(connection: Connection) -> Iterator[None]:
+    """Begins a write transaction in which a table may be made anew under its old name.
+
+    Foreign keys are off in it, which SQLite allows only from outside of a transaction: with them
+    on, dropping the old table would delete every row that refers to one of its rows. Before the
+    transaction is committed it is made sure that no row has lost what it refers to.
+
+    Raises:
+        StorageError: If one has; nothing is changed then.
+    """
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, sqlite3.Connection):
+        raise TypeError(driver)
+    connection.execution_options(**{WRITES: True})
+    driver.execute("PRAGMA foreign_keys = OFF")
+    driver.execute("PRAGMA legacy_alter_table = ON")  # names in other tables and in views stay
+    try:
+        with connection.begin():
+            before = _orphans(driver)
+            yield
+            if lost := _orphans(driver) - before:
+                raise StorageError(
+                    "Rows must keep what they belong to when tables are made anew, but "
+                    f"{len(lost)} would lose it; nothing was changed."
+                )
+    finally:
+        driver.execute("PRAGMA legacy_alter_table = OFF")
+        driver.execute("PRAGMA foreign_keys = ON")
+
+
+def _orphans(driver: sqlite3.Connection) -> set[tuple[object, ...]]:
+    """Returns (table, row id, parent, key) of our rows that refer to a row which is not there."""
+    rows = driver.execute("PRAGMA foreign_key_check").fetchall()
+    return {tuple(row) for row in rows if row[0].startswith(PREFIX)}
 
 
 def _prepare_connection(driver: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

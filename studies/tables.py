@@ -33,7 +33,7 @@ from studies.records import TRIAL_STATES
 
 PREFIX = "rdsweep_"
 VERSION_TABLE = PREFIX + "alembic_version"
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 
 
 @final
@@ -144,6 +144,7 @@ class TrialRow(Base):
         ),
         Index(None, "study_id", "state", "number"),
         Index(None, "study_id", "told", "number"),
+        Index(None, "study_id", "equivalence", "number"),
         {"sqlite_autoincrement": True},
     )
 
@@ -155,9 +156,15 @@ class TrialRow(Base):
     parameters: Mapped[Document] = mapped_column(comment="as suggested")
     config: Mapped[Document] = mapped_column(comment="model, objective and training")
 
-    beta: Mapped[Number] = mapped_column(comment="canonical: weight of R against the NLL in nats")
-    raw_weight: Mapped[Number] = mapped_column(comment="KL weight in the trial's reduction")
-    beta_norm: Mapped[Number] = mapped_column(comment="beta * latents / pixels")
+    beta: Mapped[Number | None] = mapped_column(
+        comment="canonical: weight of R against the NLL in nats; null if the regulariser has none"
+    )
+    raw_weight: Mapped[Number | None] = mapped_column(
+        comment="KL weight in the trial's reduction; null as beta"
+    )
+    beta_norm: Mapped[Number | None] = mapped_column(
+        comment="beta * latents / pixels; null as beta"
+    )
     level: Mapped[Number | None] = mapped_column(
         comment="t = beta * sigma2 of a Gaussian decoder, squared model units"
     )
@@ -173,6 +180,22 @@ class TrialRow(Base):
     batch_size: Mapped[Count] = mapped_column(comment="examples per step")
     epochs: Mapped[Count] = mapped_column(comment="epochs to train")
     seed: Mapped[Large]
+    regulariser: Mapped[Name] = mapped_column(
+        server_default="kl", comment="what stands beside the NLL in the loss"
+    )
+    prior: Mapped[Name] = mapped_column(server_default="standard", comment="p(z)")
+    posterior: Mapped[Name] = mapped_column(
+        server_default="diagonal", comment="covariance of q(z|x): diagonal or full"
+    )
+    weights: Mapped[Document | None] = mapped_column(
+        comment="KL weight of the same beta in each reduction, by its name; null as beta"
+    )
+    equivalence: Mapped[str | None] = mapped_column(
+        String(64), comment="SHA-256 of the settings without what cannot change the model"
+    )
+    reused_from: Mapped[Count | None] = mapped_column(
+        comment="number of the equivalent trial whose results these are"
+    )
 
     rate_nats: Mapped[Nats | None]
     rate_stderr_nats: Mapped[Nats | None]
@@ -193,6 +216,52 @@ class TrialRow(Base):
     collapsed: Mapped[bool | None] = mapped_column(comment="no latent is active")
     sigma2_learned: Mapped[Number | None] = mapped_column(
         comment="decoder variance after training, squared model units"
+    )
+    mutual_information_nats: Mapped[Nats | None] = mapped_column(comment="I(x; z) under q, nats")
+    marginal_kl_nats: Mapped[Nats | None] = mapped_column(comment="KL(q(z) || p(z)), nats")
+    total_correlation_nats: Mapped[Nats | None] = mapped_column(
+        comment="KL(q(z) || prod q(z_j)), nats"
+    )
+    dimension_kl_nats: Mapped[Nats | None] = mapped_column(
+        comment="sum over latents of KL(q(z_j) || p(z_j)), nats"
+    )
+    diagnostic_examples: Mapped[Count | None] = mapped_column(
+        comment="held-out examples behind the four estimates above and the IWAE bound"
+    )
+    iwae_nats: Mapped[Nats | None] = mapped_column(
+        comment="importance-weighted bound on ln p(x), nats per example"
+    )
+    iwae_stderr_nats: Mapped[Nats | None]
+    iwae_samples: Mapped[Count | None] = mapped_column(comment="draws of z per example in it")
+    exact_nll_nats: Mapped[Nats | None] = mapped_column(
+        comment="exact -ln p(x) of a linear model, nats per example"
+    )
+    bce_floor_nats: Mapped[Nats | None] = mapped_column(
+        comment="entropy of grey pixels, which binary cross-entropy keeps above, nats per example"
+    )
+    collapse: Mapped[str | None] = mapped_column(
+        String(16), comment="none, partial, collapsed or never_active"
+    )
+    collapse_epoch: Mapped[Count | None] = mapped_column(
+        comment="first epoch without any active latent, if collapsed"
+    )
+    train_rate_nats: Mapped[Nats | None] = mapped_column(
+        comment="on training examples, nats per example"
+    )
+    train_distortion_se: Mapped[SquaredError | None] = mapped_column(
+        comment="on training examples, squared error summed over pixels, per example"
+    )
+    train_distortion_nll_nats: Mapped[Nats | None] = mapped_column(
+        comment="on training examples, nats per example"
+    )
+    mig: Mapped[Number | None] = mapped_column(comment="mutual information gap, 0 to 1")
+    dci_disentanglement: Mapped[Number | None] = mapped_column(comment="0 to 1")
+    dci_completeness: Mapped[Number | None] = mapped_column(comment="0 to 1")
+    dci_informativeness: Mapped[Number | None] = mapped_column(comment="0 to 1")
+    factorvae_score: Mapped[Number | None] = mapped_column(comment="accuracy, 0 to 1")
+    betavae_score: Mapped[Number | None] = mapped_column(comment="accuracy, 0 to 1")
+    notes: Mapped[list[str] | None] = mapped_column(
+        JSON(none_as_null=True), comment="warnings about the metrics, in words"
     )
     seconds: Mapped[Seconds] = mapped_column(
         comment="seconds of training over all attempts (epochs only; without evaluation)"
@@ -243,6 +312,9 @@ class EpochRow(Base):
         comment="in force, mean over the epoch's steps"
     )
     seconds: Mapped[Seconds]
+    active_units: Mapped[Count | None] = mapped_column(
+        comment="latents active over the epoch's training data"
+    )
 
 
 @final
@@ -258,6 +330,18 @@ class LatentRow(Base):
     kl_nats: Mapped[Nats]
     mean_variance: Mapped[Number] = mapped_column(comment="Cov_x(E_q[u|x])")
     active: Mapped[bool] = mapped_column(comment="mean_variance is above the threshold")
+    kl_std_nats: Mapped[Nats | None] = mapped_column(
+        comment="standard deviation over the examples, nats"
+    )
+    kl_q10_nats: Mapped[Nats | None] = mapped_column(
+        comment="10% quantile over the examples, nats"
+    )
+    kl_q90_nats: Mapped[Nats | None] = mapped_column(
+        comment="90% quantile over the examples, nats"
+    )
+    last_active_epoch: Mapped[Count | None] = mapped_column(
+        comment="last epoch with it active on training data, 0 for never"
+    )
 
 
 @final

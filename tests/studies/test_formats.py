@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -103,6 +104,25 @@ def test_json_says_null_where_it_has_no_word() -> None:
     (row,) = json.loads(render_rows([broken], columns="psnr_db,parameters", style="json"))
     assert row == {"psnr_db": None, "parameters": {"beta": [None, 1.0]}}
     assert "inf" in render_rows([broken], columns="psnr_db", style="csv")
+
+
+def test_documents_are_json_and_an_empty_one_leaves_its_cell_blank() -> None:
+    trials = [
+        trial(1, weights={"sum": 0.25, "mean": 0.5}, notes=("I saturates.", "β σ²")),
+        trial(2, beta=None, weights=None),
+    ]
+    columns = "number,weights,notes,beta"
+    table = render_rows(trials, columns=columns).splitlines()
+    assert re.split("  +", table[2].strip()) == [
+        "1", '{"sum": 0.25, "mean": 0.5}', '["I saturates.", "β σ²"]', "1.500",
+    ]  # fmt: skip
+    assert table[3].split() == ["2"]
+    rows = list(csv.DictReader(io.StringIO(render_rows(trials, columns=columns, style="csv"))))
+    assert json.loads(rows[0]["weights"]) == {"sum": 0.25, "mean": 0.5}
+    assert [row["notes"] for row in rows] == ['["I saturates.", "β σ²"]', "[]"]
+    assert (rows[1]["beta"], rows[1]["weights"]) == ("", "")
+    (_, without) = json.loads(render_rows(trials, columns=columns, style="json"))
+    assert without == {"number": 2, "weights": None, "notes": [], "beta": None}
 
 
 def test_no_trials_are_an_empty_list_a_head_or_nothing() -> None:

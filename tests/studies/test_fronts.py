@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
+from studies import fronts
+from studies.errors import QueryError
 from studies.fronts import front_of, hypervolume, hypervolume_history
+from vae_models import likelihood_kinds
+from vae_models.config import LIKELIHOODS
 
 Points = list[tuple[float, float]]
 
@@ -126,6 +130,41 @@ def test_a_hundred_thousand_points_take_a_moment_only() -> None:
     """The running value of a large study must not cost a recomputation per trial."""
     points = np.random.default_rng(0).random((100_000, 2))
     assert_allclose(hypervolume_history(points, (1.0, 1.0))[-1], hypervolume(points, (1.0, 1.0)))
+
+
+def test_every_likelihood_is_measured_in_what_the_models_say() -> None:
+    """The studies know nothing of the models, so each has the table of its own."""
+    assert dict(fronts.LIKELIHOOD_MEASURES) == dict(likelihood_kinds.LIKELIHOOD_MEASURES)
+    assert set(fronts.LIKELIHOOD_MEASURES) == set(LIKELIHOODS)
+
+
+@pytest.mark.parametrize(
+    "likelihoods",
+    [
+        ["gaussian", "gaussian_optimal", "gaussian_pixel", "continuous_bernoulli", "beta", "mse"],
+        ["bernoulli", "bce"],
+        ["discretized_logistic", "categorical256"],
+        ["laplace"],
+        [],
+    ],
+)
+def test_nlls_of_one_measure_share_an_axis(likelihoods: list[str]) -> None:
+    fronts.check_common_axis(likelihoods)
+
+
+@pytest.mark.parametrize(
+    ("likelihoods", "named"),
+    [
+        (["mse", "bce"], "bce and mse"),
+        (["bernoulli", "continuous_bernoulli"], "bernoulli and continuous_bernoulli"),
+        (["categorical256", "bernoulli"], "bernoulli and categorical256"),
+        (["discretized_logistic", "gaussian"], "discretized_logistic and gaussian"),
+        (["gaussian", "of_tomorrow"], "gaussian and of_tomorrow"),
+    ],
+)
+def test_nlls_of_different_measures_are_refused(likelihoods: list[str], named: str) -> None:
+    with pytest.raises(QueryError, match=f"got {named}, whose nats do not compare; use the"):
+        fronts.check_common_axis(likelihoods)
 
 
 def test_points_that_are_no_pairs_are_refused() -> None:

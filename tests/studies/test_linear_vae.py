@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import multivariate_normal
 
-from spectra import GOLDEN, LATENTS, LEVELS, SPECTRA
+from spectra import GOLDEN, LATENTS, LEVELS, SPECTRA, SPECTRA_WITH_ZEROS
 from studies.linear_vae import (
+    beta_at_level,
     capacity_linear_vae,
     collapse_beta,
+    death_betas,
     gaussian_nll,
     heldout_linear_vae,
     learned_variance,
@@ -73,6 +75,73 @@ def test_collapse_starts_where_the_spectrum_says() -> None:
     assert collapse_beta(GOLDEN, sigma2=0.25) == 20.0
     assert linear_vae(GOLDEN, 5.0, 8).rate_nats == 0.0
     assert linear_vae(GOLDEN, 4.999, 8).rate_nats > 0.0
+
+
+@pytest.mark.parametrize("latent", range(8))
+def test_a_latent_dies_at_its_beta_and_not_before(latent: int) -> None:
+    sigma2 = 0.25
+    beta = death_betas(GOLDEN, sigma2)[latent]
+    assert linear_vae(GOLDEN, beta * sigma2 * 0.9999, 8).active == latent + 1
+    assert linear_vae(GOLDEN, beta * sigma2 * 1.0001, 8).active == latent
+
+
+@pytest.mark.parametrize("latents", [1, 3, 7])
+def test_under_a_learned_variance_latents_die_where_a_minimiser_over_it_says(
+    latents: int,
+) -> None:
+    """σ² found by a scan of the objective, and the latents then counted against t = βσ²."""
+
+    def active(beta: float) -> int:
+        def objective(log_sigma2: float) -> float:
+            sigma2 = math.exp(log_sigma2)
+            return linear_vae_objective(GOLDEN, beta=beta, sigma2=sigma2, latents=latents)
+
+        found = minimize_scalar(
+            objective, bounds=(-9, 3), method="bounded", options={"xatol": 1e-10}
+        )
+        return active_count(GOLDEN, beta * math.exp(found.x), latents)
+
+    for latent, beta in enumerate(death_betas(GOLDEN, None)[:latents]):
+        assert active(beta * 0.998) == latent + 1
+        assert active(beta * 1.002) == latent
+
+
+def test_directions_without_variance_hold_no_latent_that_could_die() -> None:
+    assert_allclose(death_betas([4.0, 2.0, 0.0], 0.5), [8.0, 4.0])
+    assert_allclose(death_betas([4.0, 2.0, 0.0], None), [3 * 4 / 6, 3 * 2 / 4])
+    assert death_betas([0.0, 0.0], None).shape == (0,)
+
+
+@given(SPECTRA_WITH_ZEROS, st.one_of(st.none(), st.floats(0.05, 2)))
+def test_the_last_death_is_the_collapse(spectrum: list[float], sigma2: float | None) -> None:
+    assume(max(spectrum) > 0)
+    deaths = death_betas(spectrum, sigma2)
+    assert (np.diff(deaths) <= 1e-12).all()
+    assert_allclose(collapse_beta(spectrum, sigma2), deaths[0])
+
+
+def test_with_a_learned_variance_everything_collapses_at_the_largest_over_the_mean() -> None:
+    collapse = collapse_beta(GOLDEN, sigma2=None)
+    assert_allclose(collapse, max(GOLDEN) / np.mean(GOLDEN))
+    assert learned_variance(GOLDEN, beta=collapse * 1.0001, latents=8).active == 0
+    assert learned_variance(GOLDEN, beta=collapse * 0.9999, latents=8).active == 1
+
+
+@given(SPECTRA, LEVELS, LATENTS, st.floats(0.05, 2))
+def test_the_beta_of_a_level_sets_that_level(
+    spectrum: list[float], level: float, latents: int, sigma2: float
+) -> None:
+    assert_allclose(beta_at_level(spectrum, level, sigma2, latents) * sigma2, level)
+    assume(latents < len(spectrum))  # else all levels below the last death have one β
+    learned = learned_variance(
+        spectrum, beta=beta_at_level(spectrum, level, None, latents), latents=latents
+    )
+    assert_allclose(learned.level, level)
+
+
+def test_constant_data_collapse_at_no_beta() -> None:
+    with pytest.raises(ValueError, match="`0 < level < inf` must hold, but got level=0"):
+        collapse_beta([0.0, 0.0], None)
 
 
 @settings(max_examples=25, deadline=None)

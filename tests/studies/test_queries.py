@@ -24,6 +24,7 @@ from studies.queries import (
 )
 from studies.queue import add_trials
 from studies.records import LatentRecord, Lease, TrialRecord
+from studies.reuse import evaluation_of
 from study_examples import ARTIFACT, EVALUATION, LATENTS, epoch_record, new_trial, study_of
 
 
@@ -149,6 +150,53 @@ def test_trials_can_be_fetched_by_number_also_by_very_many(database: Database) -
     assert trials_by_number(database, study, []) == {}
 
 
+def without_beta(database: Database) -> str:
+    """A study whose second trial has a regulariser that reads no beta; the first is complete."""
+    study = study_of(database, 1)
+    settings = {"regulariser": "wae_mmd", "prior": "mixture", "posterior": "full"}
+    no_beta = dict.fromkeys(("beta", "raw_weight", "beta_norm", "weights"))
+    add_trials(database, study, [new_trial(1, **settings, **no_beta), new_trial(2)])
+    finish(database, study, rate=10.0, se=1.0)
+    return study
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("beta is null", [1]),
+        ("beta < 100", [0, 2]),
+        ("not beta < 1", [2]),
+        ("beta < 1 or regulariser = 'wae_mmd'", [0, 1]),
+        ("prior in ('mixture', 'vamp') and posterior = 'full'", [1]),
+        ("collapse = 'partial' and collapse_epoch is null", [0]),
+        ("train_rate_nats - rate_nats > 0.5", [0]),
+        ("-iwae_nats < distortion_nll_nats + rate_nats", [0]),
+        ("iwae_samples >= 64 and mig is null", [0]),
+        ("reused_from is null and equivalence is null", [0, 1, 2]),
+    ],
+)
+def test_filters_know_the_objective_and_the_diagnostics(
+    database: Database, where: str, expected: list[int]
+) -> None:
+    assert numbers(query_trials(database, without_beta(database), where=where)) == expected
+
+
+def test_trials_without_beta_come_last_when_ordered_by_it(database: Database) -> None:
+    study = without_beta(database)
+    assert numbers(query_trials(database, study, order_by="beta")) == [0, 2, 1]
+    assert numbers(query_trials(database, study, order_by="-beta")) == [2, 0, 1]
+
+
+def test_diagnostics_come_back_as_they_were_stored(database: Database) -> None:
+    complete, no_beta, _ = query_trials(database, without_beta(database))
+    assert evaluation_of(complete) == replace(
+        EVALUATION, rate_nats=10.0, distortion_se=1.0, elbo_nats=-70.0
+    )
+    assert complete.notes == EVALUATION.notes
+    assert complete.weights == {"sum": 0.5, "latent_mean": 2.0}
+    assert (no_beta.beta, no_beta.weights, no_beta.notes) == (None, None, ())
+
+
 def test_questions_that_make_no_sense_are_refused(database: Database) -> None:
     study = study_of(database, 1)
     with pytest.raises(QueryError, match="got 'betta'; did you mean 'beta'"):
@@ -157,6 +205,10 @@ def test_questions_that_make_no_sense_are_refused(database: Database) -> None:
         query_trials(database, study, order_by="config")
     with pytest.raises(QueryError, match="config is a document, which no filter can compare"):
         query_trials(database, study, where="config = 'a'")
+    with pytest.raises(QueryError, match="notes is a document, which no filter can compare"):
+        query_trials(database, study, where="notes is null")
+    with pytest.raises(QueryError, match="order to order by it, but weights is a document"):
+        query_trials(database, study, order_by="weights")
     with pytest.raises(QueryError, match=r"`limit >= 0` must hold, but got limit=-1"):
         query_trials(database, study, limit=-1)
 

@@ -126,7 +126,7 @@ def test_a_lease_carries_what_a_worker_needs(database: Database) -> None:
 
 def test_a_trial_is_stored_with_every_field_of_its_suggestion(database: Database) -> None:
     create_study(database, STUDY)
-    suggestion = new_trial(0, level=0.125, sigma2=0.25, seed=2**62)
+    suggestion = new_trial(0, level=0.125, sigma2=0.25, seed=2**62, equivalence="5a" * 32)
     add_trials(database, STUDY.name, [suggestion])
     stored = asdict(trial(database))
     assert {name: stored[name] for name in asdict(suggestion)} == asdict(suggestion)
@@ -515,6 +515,23 @@ def test_a_number_that_is_not_finite_reaches_no_column(database: Database, value
     with pytest.raises(RecordError, match=r"`isfinite\(value\)` must hold for a column"):
         register(database, "anna", process_started_at=value)
     assert everything(database) == before
+
+
+@pytest.mark.parametrize("notes", ["I saturates", ("I saturates", 1), None, 3])
+def test_notes_are_a_list_of_texts_and_no_text_alone(notes: Any) -> None:
+    with pytest.raises(RecordError, match=r"`istexts\(notes\)` must hold for EvaluationRecord"):
+        replace(EVALUATION, notes=notes)
+
+
+def test_a_trial_without_beta_is_stored_and_handed_out(database: Database) -> None:
+    create_study(database, STUDY)
+    no_beta = dict.fromkeys(("beta", "raw_weight", "beta_norm", "weights"))
+    suggestion = new_trial(0, regulariser="geco", prior="vamp", posterior="full", **no_beta)
+    add_trials(database, STUDY.name, [suggestion])
+    finish_trial(database, take(database), EVALUATION, LATENTS, [])
+    stored = asdict(trial(database))
+    assert {name: stored[name] for name in asdict(suggestion)} == asdict(suggestion)
+    assert stored["reused_from"] is None
 
 
 def test_a_document_that_is_no_json_reaches_no_column(database: Database) -> None:

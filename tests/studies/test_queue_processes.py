@@ -8,12 +8,20 @@ from collections import Counter
 
 from sqlalchemy import select
 
-from queue_processes import in_processes, suggest, take_all, take_and_die, work_all
+from queue_processes import (
+    in_processes,
+    suggest,
+    take_all,
+    take_and_die,
+    work_all,
+    work_once_each,
+)
 from studies.database import Database
 from studies.leases import release_worker, take_trial
-from studies.queue import counts
+from studies.queries import query_trials
+from studies.queue import add_trials, counts
 from studies.tables import AttemptRow, EpochRow, TrialRow
-from study_examples import STUDY, study_of
+from study_examples import STUDY, new_trial, study_of
 
 
 def test_32_threads_in_4_processes_never_take_a_trial_twice(database: Database) -> None:
@@ -39,6 +47,20 @@ def test_processes_that_train_side_by_side_lose_no_write(database: Database) -> 
         assert len(connection.execute(select(EpochRow.epoch)).all()) == 3 * 40
         outcomes = connection.scalars(select(AttemptRow.outcome)).all()
     assert outcomes == ["complete"] * 40
+
+
+def test_processes_that_reuse_train_one_trial_of_each_kind(database: Database) -> None:
+    study_of(database, 0)
+    kinds = [f"{number % 5:064x}" for number in range(30)]
+    trials = [new_trial(number, equivalence=kind) for number, kind in enumerate(kinds)]
+    add_trials(database, STUDY.name, trials)
+    calls = [(database.url, STUDY.name, process) for process in range(2)]
+    trained = [number for numbers in in_processes(work_once_each, calls) for number in numbers]
+
+    assert sorted(trained) == [0, 1, 2, 3, 4]
+    done = query_trials(database, STUDY.name, where="state = 'complete'")
+    assert [trial.number for trial in done] == list(range(30))
+    assert [trial.reused_from for trial in done] == [None] * 5 + [n % 5 for n in range(5, 30)]
 
 
 def test_processes_that_suggest_in_turns_add_each_number_once(database: Database) -> None:
