@@ -1,33 +1,23 @@
 """One attempt at a trial: from its last checkpoint through its epochs to its held-out metrics."""
 
-import hashlib
-import io
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from studies.database import Database
 from studies.leases import extend_lease, release_trial
 from studies.outcomes import diverge_trial, finish_trial, store_epoch
-from studies.records import (
-    ArtifactRecord,
-    EpochRecord,
-    EvaluationRecord,
-    LatentRecord,
-    Lease,
-    StudyRecord,
-)
+from studies.records import EpochRecord, EvaluationRecord, LatentRecord, Lease, StudyRecord
+from sweeps.artifacts import file_artifact, picture_artifacts
 from sweeps.stopping import StopRequest
-from vae_models.checkpoints import load_checkpoint, save_checkpoint
+from vae_models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from vae_models.config import TrialConfig
 from vae_models.data import DataSet
+from vae_models.diagnostics import Diagnostics, diagnose
 from vae_models.errors import CheckpointError, NonFiniteError
-from vae_models.evaluation import ACTIVE_VARIANCE, Evaluation, evaluate, reconstruct, sample_prior
+from vae_models.evaluation import ACTIVE_VARIANCE, Evaluation, evaluate
+from vae_models.evaluation_config import EvaluationConfig
 from vae_models.trainer import Diverged, EpochResult, Trainer
 from vae_models.vae import VAE
 
@@ -36,6 +26,8 @@ _log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
 LEASE_AT_END = 60.0
+
+_LEARNING_SIGMA2 = ("gaussian_learned", "gaussian_optimal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +41,7 @@ class Attempt:
         data: the data set, on any device.
         device: where to train.
         stop: when to leave at the end of an epoch.
+        evaluation: what to measure of the trained model.
     """
 
     db: Database
@@ -57,6 +50,7 @@ class Attempt:
     data: DataSet
     device: str
     stop: StopRequest
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def run(self) -> None:
         """Trains the trial to its end, to its divergence, or until a stop is asked for.
@@ -95,28 +89,42 @@ class Attempt:
 
     def _finish(self, trainer: Trainer, path: Path) -> None:
         """Measures the trained model, keeps it (without the optimiser's state), stores both."""
-        model = trainer.model(0)
+        model, trained = trainer.model(0), trainer.checkpoint(0)
         try:
-            evaluation = evaluate(model, self.data)
+            evaluation, diagnostics = self._measure(model, trained)
         except NonFiniteError as error:
-            checkpoint = trainer.checkpoint(0)
-            place = f"after epoch {checkpoint.epoch}, step {checkpoint.step}"
+            place = f"after epoch {trained.epoch}, step {trained.step}"
             diverge_trial(self.db, self.lease, f"{place}: {error}")
             return
         extend_lease(self.db, self.lease, LEASE_AT_END)  # no other worker writes that file now
-        save_checkpoint(path, replace(trainer.checkpoint(0), optimiser={}))
+        save_checkpoint(path, replace(trained, optimiser={}))
         learned = model.likelihood.sigma2 if self._learns_sigma2 else None
         finish_trial(
             self.db,
             self.lease,
-            _evaluation_record(evaluation, learned),
-            _latent_records(evaluation),
-            [_file_artifact("checkpoint", path, self.study), *_pictures(model, self.data)],
+            _evaluation_record(evaluation, diagnostics, learned),
+            _latent_records(evaluation, trained.last_active_epochs),
+            [
+                file_artifact("checkpoint", path, self.study),
+                *picture_artifacts(model, self.data, evaluation),
+            ],
+        )
+
+    def _measure(self, model: VAE, trained: Checkpoint) -> tuple[Evaluation, Diagnostics]:
+        """What the held-out examples say of the trained model."""
+        evaluation = evaluate(model, self.data, samples=self.evaluation.samples)
+        return evaluation, diagnose(
+            model,
+            self.data,
+            evaluation,
+            self.evaluation,
+            last_active_epochs=trained.last_active_epochs,
+            epochs=trained.epoch,
         )
 
     @property
     def _learns_sigma2(self) -> bool:
-        return bool(self.lease.config["model"]["likelihood"] == "gaussian_learned")
+        return self.lease.config["model"]["likelihood"] in _LEARNING_SIGMA2
 
 
 def checkpoint_path(study: StudyRecord, lease: Lease) -> Path:
@@ -142,10 +150,13 @@ def _epoch_record(result: EpochResult) -> EpochRecord:
         rate_weight=result.rate_weight,
         seconds=result.seconds,
         learning_rate=result.learning_rate,
+        active_units=result.active_units,
     )
 
 
-def _evaluation_record(evaluation: Evaluation, learned: float | None) -> EvaluationRecord:
+def _evaluation_record(
+    evaluation: Evaluation, diagnostics: Diagnostics, learned: float | None
+) -> EvaluationRecord:
     return EvaluationRecord(
         rate_nats=evaluation.rate_nats,
         rate_stderr_nats=evaluation.rate_stderr,
@@ -161,54 +172,32 @@ def _evaluation_record(evaluation: Evaluation, learned: float | None) -> Evaluat
         collapsed=evaluation.collapsed,
         active_threshold=ACTIVE_VARIANCE,
         sigma2_learned=learned,
+        **asdict(diagnostics),
     )
 
 
-def _latent_records(evaluation: Evaluation) -> list[LatentRecord]:
-    pairs = zip(evaluation.latent_kl_nats, evaluation.latent_mean_variance, strict=True)
+def _latent_records(
+    evaluation: Evaluation, last_active_epochs: tuple[int, ...]
+) -> list[LatentRecord]:
+    columns = zip(
+        evaluation.latent_kl_nats,
+        evaluation.latent_kl_std_nats,
+        evaluation.latent_kl_q10_nats,
+        evaluation.latent_kl_q90_nats,
+        evaluation.latent_mean_variance,
+        last_active_epochs,
+        strict=True,
+    )
     return [
         LatentRecord(
-            latent=latent, kl_nats=kl, mean_variance=variance, active=variance > ACTIVE_VARIANCE
+            latent=latent,
+            kl_nats=kl,
+            mean_variance=variance,
+            active=variance > ACTIVE_VARIANCE,
+            kl_std_nats=std,
+            kl_q10_nats=low,
+            kl_q90_nats=high,
+            last_active_epoch=last,
         )
-        for latent, (kl, variance) in enumerate(pairs)
+        for latent, (kl, std, low, high, variance, last) in enumerate(columns)
     ]
-
-
-def _file_artifact(kind: str, path: Path, study: StudyRecord) -> ArtifactRecord:
-    content = path.read_bytes()
-    return ArtifactRecord(
-        kind=kind,
-        media_type="application/octet-stream",
-        content=None,
-        path=path.relative_to(study.artifacts_dir).as_posix(),
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-    )
-
-
-def _pictures(model: VAE, data: DataSet) -> list[ArtifactRecord]:
-    """The same held-out images for every trial above their reconstructions, and prior samples.
-
-    As uint8 arrays: "reconstructions" is [2, count, C, H, W], "samples" [count, C, H, W].
-    """
-    pair, samples = reconstruct(model, data), sample_prior(model, data)
-    if pair is None or samples is None:
-        return []
-    return [
-        _array_artifact("reconstructions", torch.stack(pair)),
-        _array_artifact("samples", samples),
-    ]
-
-
-def _array_artifact(kind: str, images: Tensor) -> ArtifactRecord:
-    buffer = io.BytesIO()
-    np.save(buffer, (images * 255).round().to(torch.uint8).numpy(), allow_pickle=False)
-    content = buffer.getvalue()
-    return ArtifactRecord(
-        kind=kind,
-        media_type="application/x-npy",
-        content=content,
-        path=None,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-    )

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeps.convert_command import convert
+from sweeps.suggest_command import suggest
+
 if TYPE_CHECKING:
     from studies.database import Database
     from studies.records import TrialRecord
@@ -232,6 +235,10 @@ def report(
 ) -> None:
     """Write the report of a study: one HTML file, and its figures as PNG, SVG and PDF."""
     typer.echo(_write_report(_database(storage), study, out))
+
+
+app.command()(convert)
+app.command()(suggest)
 
 
 def _database(storage: str | None) -> "Database":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-__all__ = ["SpaceError", "SpecError", "SuggestionError", "SweepError"]
+__all__ = ["SpaceError", "SpecError", "SuggestionError", "SweepError", "SweepWarning"]
 
 
 class SweepError(Exception):
@@ -33,3 +33,7 @@ class SpaceError(SweepError):
 
 class SuggestionError(SweepError):
     """Optuna's memory of a study and our record of it do not fit together."""
+
+
+class SweepWarning(UserWarning):
+    """Something about a sweep that its user should know of, and that stops nothing."""

@@ -1,21 +1,30 @@
 """The fields of a trial that a spec can fix or search: their types, names and conditions.
 
-Everything here is read off the configurations of `vae_models`, so that a field added there can be
-searched without a word here; only the conditions between fields are written down.
+Everything here is read off the configurations of `vae_models` and their tables, so that a field
+added there can be searched without a word here.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
-from typing import Any, Literal, cast, final, get_type_hints
+from typing import Any, Literal, TypeVar, cast, final, get_type_hints
 
 from sweeps.wording import ended, nearest, shown
 from vae_models.config import (
     ANNEALING_UNITS,
+    DEFAULTS,
     FAMILIES,
+    LIKELIHOOD_PARAMETERS,
     LIKELIHOODS,
     LR_SCHEDULES,
+    OUTPUT_ACTIVATIONS,
+    POSTERIORS,
+    PRIOR_PARAMETERS,
+    PRIORS,
+    RAMP_SHAPES,
+    REGULARISER_PARAMETERS,
+    REGULARISERS,
     SCHEDULE_PARAMETERS,
     SCHEDULES,
     ModelConfig,
@@ -25,10 +34,24 @@ from vae_models.config import (
 from vae_models.errors import ConfigError
 from vae_models.objective import REDUCTIONS
 
-__all__ = ["BETA_NAMES", "FIELDS", "SECTIONS", "Condition", "Field", "Value"]
+__all__ = [
+    "BETA_NAMES",
+    "FIELDS",
+    "LISTS",
+    "REQUIRED",
+    "SECTIONS",
+    "Condition",
+    "Field",
+    "Value",
+    "plain",
+]
 
-Value = str | int | float | tuple[int, ...]
-Kind = Literal["str", "int", "float", "ints"]
+Value = str | int | float | tuple[int, ...] | tuple[float, ...]
+Kind = Literal["str", "int", "float", "ints", "floats"]
+_Item = TypeVar("_Item", int, float)
+
+LISTS: tuple[Kind, ...] = ("ints", "floats")
+"""The kinds whose values are lists."""
 
 SECTIONS: Mapping[str, type[ModelConfig] | type[ObjectiveConfig] | type[TrainConfig]] = {
     "model": ModelConfig,
@@ -43,20 +66,45 @@ BETA_NAMES: Mapping[str, str] = {
 }
 """The units in which a spec can give beta, and the parameter's name in each."""
 
+REQUIRED: Mapping[str, str] = {
+    "target_se": "10.0",
+    "milestones": "[0.25, 0.5]",
+    "milestone_weights": "[0.1, 1.0]",
+}
+"""Fields that have no default where something reads them, each with an example of a value."""
+
 _KNOWN: Mapping[str, tuple[str, ...]] = {
     "family": FAMILIES,
+    "posterior": POSTERIORS,
+    "prior": PRIORS,
     "likelihood": LIKELIHOODS,
+    "output_activation": OUTPUT_ACTIVATIONS,
+    "regulariser": REGULARISERS,
     "reduction": REDUCTIONS,
     "annealing": SCHEDULES,
     "annealing_unit": ANNEALING_UNITS,
+    "ramp_shape": RAMP_SHAPES,
     "lr_schedule": LR_SCHEDULES,
 }
+
+_READERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "family": {"mlp": ("hidden",)},
+    "prior": PRIOR_PARAMETERS,
+    "likelihood": LIKELIHOOD_PARAMETERS,
+    "regulariser": REGULARISER_PARAMETERS,
+    "annealing": {
+        name: (*parameters, *(() if name == "constant" else ("annealing_unit",)))
+        for name, parameters in SCHEDULE_PARAMETERS.items()
+    },
+}
+"""Which fields are read under each value of the fields that decide it."""
 
 _EXPECTED: Mapping[str, str] = {
     "str": "a name in quotes",
     "int": "a whole number",
     "float": "a number",
     "ints": "a list of whole numbers",
+    "floats": "a list of numbers",
 }
 
 
@@ -81,7 +129,8 @@ class Field:
         name: Its name, unique over the sections.
         section: The section of the spec, and of `TrialConfig`, that it stands in.
         kind: The type of its values.
-        default: Its value where nothing is said; None where `vae_models` works one out.
+        default: Its value where it counts and nothing is said; None where `vae_models` works one
+            out, or there is none.
         known: The names that it can take; None for numbers.
         condition: Where it counts; None for everywhere.
     """
@@ -130,18 +179,34 @@ class Field:
 
 
 def _typed(kind: Kind, value: object) -> Value | None:
-    if isinstance(value, bool):
+    match kind:
+        case "str":
+            return value if isinstance(value, str) else None
+        case "int":
+            return _whole(value)
+        case "float":
+            return _number(value)
+        case "ints":
+            return _tuple(value, _whole)
+        case "floats":
+            return _tuple(value, _number)
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if kind == "str":
-        return value if isinstance(value, str) else None
-    if kind == "int":
-        return value if isinstance(value, int) else None
-    if kind == "float":
-        is_number = isinstance(value, int | float) and math.isfinite(value)
-        return float(value) if is_number else None  # type: ignore[arg-type]
-    items = value if isinstance(value, list | tuple) else (None,)
-    widths = tuple(item for item in items if isinstance(item, int) and type(item) is not bool)
-    return widths if len(widths) == len(items) else None
+    return float(value) if math.isfinite(value) else None
+
+
+def _tuple(value: object, read: Callable[[object], _Item | None]) -> tuple[_Item, ...] | None:
+    """The items of a list, each in its type; None where it is no list or one item is not."""
+    items = [read(item) for item in value] if isinstance(value, list | tuple) else [None]
+    typed = tuple(item for item in items if item is not None)
+    return typed if len(typed) == len(items) else None
 
 
 def _meant(kind: Kind, value: object) -> str:
@@ -155,24 +220,25 @@ def _meant(kind: Kind, value: object) -> str:
             return f"; write {value.strip()} without quotes"
     if isinstance(value, float) and kind == "int" and value.is_integer():
         return f"; write {int(value)}"
-    if kind == "ints" and isinstance(value, int) and not isinstance(value, bool):
+    if kind in LISTS and isinstance(value, int | float) and not isinstance(value, bool):
         return f"; write [{value}]"
     if kind == "str" and isinstance(value, int | float):
         return f'; write "{value}"'
     return ""
 
 
+def plain(value: Value | None) -> Any:  # noqa: ANN401 - what JSON and TOML hold
+    """The value as TOML and JSON have it: a list for a tuple."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _conditions() -> dict[str, Condition]:
-    conditions = {
-        "hidden": Condition(field="family", values=("mlp",)),
-        "sigma2": Condition(field="likelihood", values=("gaussian", "gaussian_learned")),
-        "annealing_unit": Condition(
-            field="annealing", values=tuple(name for name in SCHEDULES if name != "constant")
-        ),
-    }
-    for schedule, parameters in SCHEDULE_PARAMETERS.items():
-        for name in parameters:
-            conditions[name] = Condition(field="annealing", values=(schedule,))
+    conditions: dict[str, Condition] = {}
+    for decider, readers in _READERS.items():
+        names = dict.fromkeys(name for parameters in readers.values() for name in parameters)
+        for name in names:
+            values = tuple(value for value in _KNOWN[decider] if name in readers.get(value, ()))
+            conditions[name] = Condition(field=decider, values=values)
     return conditions
 
 
@@ -182,11 +248,12 @@ def _fields() -> dict[str, Field]:
     for section, config in SECTIONS.items():
         hints = get_type_hints(config)
         for field in fields_of(config):
+            default = DEFAULTS.get(field.name) if field.default is None else field.default
             found[field.name] = Field(
                 name=field.name,
                 section=section,
                 kind=_kind(hints[field.name]),
-                default=cast("Value | None", field.default),
+                default=cast("Value | None", default),
                 known=_KNOWN.get(field.name),
                 condition=conditions.get(field.name),
             )
@@ -194,10 +261,14 @@ def _fields() -> dict[str, Field]:
 
 
 def _kind(hint: object) -> Kind:
-    for base, kind in ((int, "int"), (float, "float"), (str, "str")):
-        if hint in (base, base | None):
-            return kind  # type: ignore[return-value]
-    return "ints"
+    kinds: Mapping[object, Kind] = {
+        int: "int",
+        float: "float",
+        str: "str",
+        tuple[int, ...]: "ints",
+        tuple[float, ...]: "floats",
+    }
+    return next(kind for base, kind in kinds.items() if hint in (base, base | None))  # type: ignore[operator]
 
 
 FIELDS: Mapping[str, Field] = _fields()

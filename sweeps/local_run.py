@@ -4,6 +4,7 @@ import math
 import signal
 import socket
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from studies.queue import counts
 from studies.records import FINISHED_STATES, StudyRecord, TrialState, WorkerRecord
 from studies.workers import list_workers
 from sweeps.devices import Placement, placements
-from sweeps.errors import SweepError
+from sweeps.errors import SweepError, SweepWarning
 from sweeps.local_launcher import Death, LocalLauncher
 from sweeps.progress import SweepDisplay
 from sweeps.spec import Spec
@@ -83,6 +84,7 @@ def run_locally(spec: Spec, db: Database, console: Console) -> Outcome:
 
     with console.status("preparing data and study …"):
         study = prepare_study(spec, db)
+    warn_before_training(spec, study)
     recover_dead_workers(db, study.name)
     text = _introduction(spec, study, seats)
     console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -97,6 +99,18 @@ def run_locally(spec: Spec, db: Database, console: Console) -> Outcome:
             launcher.stop()
             raise
     return watch.outcome()
+
+
+def warn_before_training(spec: Spec, study: StudyRecord) -> None:
+    """Warns of what is known to come to nothing or to come twice, a `SweepWarning` for each."""
+    from sweeps.curve_guide import range_notes
+    from sweeps.redundancy import redundancies
+
+    pixels = math.prod(study.data["image_shape"])
+    rate = study.rate_reference_nats
+    notes = range_notes(spec, study.spectrum, pixels=pixels, rate_nats=rate)
+    for note in (*redundancies(spec), *notes):
+        warnings.warn(note, SweepWarning, stacklevel=2)
 
 
 def _introduction(spec: Spec, study: StudyRecord, seats: Sequence[Placement]) -> str:

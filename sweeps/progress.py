@@ -143,9 +143,9 @@ class SweepDisplay:
                 f"{epoch.epoch if epoch else 0}/{trial.epochs}",
                 f"{epoch.rate_nats:.2f}" if epoch else "–",
                 f"{self._distortion(epoch):.2f}" if epoch else "–",
-                f"{trial.beta:.3g}",
+                "–" if trial.beta is None else f"{trial.beta:.3g}",
                 str(trial.latent_dim),
-                f"{trial.family}, {trial.likelihood}, {trial.reduction}, {trial.annealing}",
+                ", ".join((trial.family, trial.likelihood, trial.reduction, *_ways(trial))),
             )
         return table
 
@@ -156,8 +156,9 @@ class SweepDisplay:
 
 def trial_line(trial: TrialRecord, distortion: str, done: int, wanted: int) -> str:
     """A finished trial in one line: its metrics, or why it has none."""
-    head = f"[{done}/{wanted}] trial {trial.number} {trial.state}"
-    settings = f"β={trial.beta:.3g} M={trial.latent_dim} {trial.reduction} {trial.annealing}"
+    reused = "" if trial.reused_from is None else f", reused from trial {trial.reused_from}"
+    head = f"[{done}/{wanted}] trial {trial.number} {trial.state}{reused}"
+    settings = _settings(trial)
     if trial.state != "complete":
         lines = (trial.error or "no message").strip().splitlines()
         reason = lines[-1] if trial.state == "failed" else lines[0]
@@ -166,6 +167,21 @@ def trial_line(trial: TrialRecord, distortion: str, done: int, wanted: int) -> s
     if distortion == "nll":
         value, unit = trial.distortion_nll_nats, "nats"
     return f"{head}: R={trial.rate_nats:.2f} nats D={value:.2f} {unit} ({settings})"
+
+
+def _settings(trial: TrialRecord) -> str:
+    weight = () if trial.beta is None else (f"β={trial.beta:.3g}",)
+    return " ".join((*weight, f"M={trial.latent_dim}", trial.reduction, *_ways(trial)))
+
+
+def _ways(trial: TrialRecord) -> tuple[str, ...]:
+    """The schedule, and what is not the plain VAE of the textbook."""
+    plain = ("kl", "standard", "diagonal")
+    special = (trial.regulariser, trial.prior, trial.posterior)
+    return (
+        trial.annealing,
+        *(name for name, usual in zip(special, plain, strict=True) if name != usual),
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from pydantic import BaseModel, ConfigDict
 
-from sweeps.fields import Value
+from sweeps.fields import Value, plain
 
 __all__ = ["LARGEST_GRID", "Choice", "Fixed", "Range", "Setting"]
 
@@ -92,7 +92,7 @@ class Fixed(Setting):
 
     def to_plain(self) -> object:
         """The value, or a table with its unit."""
-        value = _plain(self.value)
+        value = plain(self.value)
         return value if self.unit == "canonical" else {"value": value, "unit": self.unit}
 
 
@@ -131,7 +131,7 @@ class Choice(Setting):
 
     def to_plain(self) -> object:
         """The list, or a table with its unit."""
-        choices = [_plain(value) for value in self.choices]
+        choices = [plain(value) for value in self.choices]
         return choices if self.unit == "canonical" else {"choices": choices, "unit": self.unit}
 
 
@@ -235,7 +235,3 @@ class Range(Setting):
             number = self.low + share * (self.high - self.low)
         number = min(max(number, self.low), self.high)
         return round(number) if self.whole else float(number)
-
-
-def _plain(value: Value) -> object:
-    return list(value) if isinstance(value, tuple) else value

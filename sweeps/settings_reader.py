@@ -1,13 +1,12 @@
 """From the sections of a spec to settings: every problem becomes one line, none hides another."""
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Never, final
 
-from sweeps.fields import BETA_NAMES, FIELDS, Field, Value
+from sweeps.fields import BETA_NAMES, FIELDS, LISTS, REQUIRED, Field, Value, plain
+from sweeps.setting_checks import can_count, key_of, objection_to
 from sweeps.settings import LARGEST_GRID, Choice, Fixed, Range, Setting
 from sweeps.wording import ended, nearest, shown
-from vae_models.config import ANNEALING_UNITS
 
 __all__ = ["SettingsReader"]
 
@@ -15,8 +14,10 @@ Table = Mapping[str, Any]
 
 _RANGE_KEYS = ("low", "high", "log", "step", "points")
 
+_LISTED = {"ints": "[[512], [256, 256]]", "floats": "[[0.25, 0.5], [0.5, 0.75]]"}
+"""Examples of choices between lists."""
+
 _LARGEST_WHOLE = 2**53  # Optuna keeps numbers as floats: beyond, neighbours are the same float
-_LARGEST_CONVERTED = 1e100  # times any number of pixels, still a finite float
 
 
 class _UnreadableError(Exception):
@@ -47,6 +48,7 @@ class SettingsReader:
             if name in explicit or field.default is not None
         }
         self._check_conditions(settings, explicit)
+        self._check_required(settings, document)
         self._check_values(settings, explicit)
         return {name: setting for name, setting in settings.items() if can_count(name, settings)}
 
@@ -81,7 +83,7 @@ class SettingsReader:
             return self._table_setting(field, key, value, searched=searched)
         if searched and _is_choice(field, value):
             return self._choice(field, key, value, unit="canonical")
-        if not searched and field.kind != "ints" and isinstance(value, list):
+        if not searched and field.kind not in LISTS and isinstance(value, list):
             self._refuse(
                 key, "a section holds fixed values", value, f"write it as space.{field.name}"
             )
@@ -138,12 +140,12 @@ class SettingsReader:
         read = [self._value(field, f"{key}[{index}]", value) for index, value in enumerate(values)]
         for index, value in enumerate(read):
             if value in read[:index]:
-                self._refuse(key, "choices must differ", _plain(value), "remove the second one")
+                self._refuse(key, "choices must differ", plain(value), "remove the second one")
         return Choice(choices=tuple(read), unit=unit)
 
     def _range(self, field: Field, key: str, table: Table, *, unit: str) -> Range:
         if field.kind not in ("int", "float"):
-            example = "[[512], [256, 256]]" if field.kind == "ints" else f'["{field.default}"]'
+            example = _LISTED.get(field.kind, f'["{field.default}"]')
             self._refuse(key, "a range needs numbers", table, f"write a list such as {example}")
         low, high = (self._end(field, key, table, name) for name in ("low", "high"))
         log = table.get("log", False)
@@ -244,14 +246,25 @@ class SettingsReader:
                 f"or let {parent.name} be {condition.values[0]!r}.",
             )
 
+    def _check_required(self, settings: Mapping[str, Setting], document: Table) -> None:
+        for name, example in REQUIRED.items():
+            field = FIELDS[name]
+            given = name in _table(document, "space") or name in _table(document, field.section)
+            if not given and can_count(name, settings):
+                self._note(
+                    field.key,
+                    f"must be given where {field.condition}, but got nothing; "
+                    f"write {name} = {example} under [{field.section}].",
+                )
+
     def _check_values(
         self, settings: Mapping[str, Setting], explicit: Mapping[str, Setting]
     ) -> None:
-        for name, setting in explicit.items():
+        for name in explicit:
             if can_count(name, settings):
-                objection = _objection(FIELDS[name], setting, settings) or _unit_objection(setting)
+                objection = objection_to(name, settings)
                 if objection is not None:
-                    self._note(key_of(name, setting), objection)
+                    self._note(key_of(name, settings[name]), objection)
 
     def _refuse(self, key: str, condition: str, got: object, hint: str) -> Never:
         self._fail(key, f"{condition}, but got {shown(got)}; {hint}")
@@ -264,60 +277,6 @@ class SettingsReader:
         self.problems.append(ended(f"{key}: {problem}"))
 
 
-def can_count(name: str, settings: Mapping[str, Setting]) -> bool:
-    """Whether some trial of these settings reads the field."""
-    condition = FIELDS[name].condition
-    if condition is None:
-        return True
-    return any(value in condition.values for value in settings[condition.field].bounds)
-
-
-def key_of(name: str, setting: Setting) -> str:
-    """The dotted key under which a setting stands in a normalised spec."""
-    return FIELDS[name].key if isinstance(setting, Fixed) else f"space.{name}"
-
-
-def _objection(field: Field, setting: Setting, settings: Mapping[str, Setting]) -> str | None:
-    """What the configurations object to first; None where every trial of it can be made."""
-    contexts = list(_contexts(field, settings))
-    for value in setting.bounds:
-        verdicts = [(context, field.objection(value, context)) for context in contexts]
-        for context, objection in verdicts:
-            if objection is not None:
-                met_elsewhere = any(other is None for _, other in verdicts)
-                return _narrowed(objection, context) if met_elsewhere else objection
-    return None
-
-
-def _contexts(field: Field, settings: Mapping[str, Setting]) -> Iterator[dict[str, Any]]:
-    """Every combination of values of other fields under which the field's own are judged."""
-    judges = [] if field.condition is None else [(field.condition.field, field.condition.values)]
-    if field.section == "objective" and field.name != "annealing_unit":
-        judges.append(("annealing_unit", ANNEALING_UNITS))
-    names = [name for name, _ in judges]
-    possible = [
-        [value for value in settings[name].bounds if value in allowed] for name, allowed in judges
-    ]
-    return (dict(zip(names, values, strict=True)) for values in itertools.product(*possible))
-
-
-def _narrowed(objection: str, context: Mapping[str, Any]) -> str:
-    """The objection with the values of other fields under which alone it holds."""
-    where = " and ".join(f"{name} is {value!r}" for name, value in context.items())
-    return f"{objection.removesuffix('.')} where {where}."
-
-
-def _unit_objection(setting: Setting) -> str | None:
-    """Why a beta in another unit may have no finite canonical value."""
-    if setting.unit == "canonical":
-        return None
-    largest = max(float(str(value)) for value in setting.bounds)
-    if largest <= _LARGEST_CONVERTED:
-        return None
-    condition = f"`beta <= {_LARGEST_CONVERTED:g}` must hold for unit {setting.unit!r}"
-    return f"{condition}, but got beta={largest!r}."
-
-
 def _table(document: Table, name: str) -> Table:
     table = document.get(name, {})
     return table if isinstance(table, Mapping) else {}
@@ -326,8 +285,4 @@ def _table(document: Table, name: str) -> Table:
 def _is_choice(field: Field, value: object) -> bool:
     if not isinstance(value, list):
         return False
-    return field.kind != "ints" or not value or any(isinstance(item, list) for item in value)
-
-
-def _plain(value: Value) -> object:
-    return list(value) if isinstance(value, tuple) else value
+    return field.kind not in LISTS or not value or any(isinstance(item, list) for item in value)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast, final
 
+from sweeps.equivalence import equivalence_of, fixed_sigma2, initial_sigma2
 from sweeps.errors import SpaceError
-from sweeps.fields import BETA_NAMES, FIELDS, SECTIONS, Value
+from sweeps.fields import BETA_NAMES, FIELDS, SECTIONS, Value, plain
 from sweeps.settings import LARGEST_GRID, Choice, Fixed, Range, Setting
 from sweeps.spec import Spec
 from sweeps.tree import holds, tree_points, tree_size
 from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
+from vae_models.conversion import weights_to_paste
 from vae_models.objective import (
     beta_from_norm,
     beta_norm,
@@ -105,7 +107,7 @@ class Space:
                 values[name] = setting.value
             else:
                 values[name] = _ask(trial, parameter_name(name, setting), setting)
-                parameters[parameter_name(name, setting)] = _plain(values[name])
+                parameters[parameter_name(name, setting)] = plain(values[name])
         return Suggestion(parameters=parameters, config=self._config(values))
 
     def new_trial(self, number: int, suggestion: Suggestion) -> "NewTrial":
@@ -114,29 +116,41 @@ class Space:
 
         config = suggestion.config
         model, objective, train = config.model, config.objective, config.train
-        sizes = {"pixels": self._pixels, "latents": model.latent_dim}
-        fixed_variance = model.likelihood == "gaussian"
         return NewTrial(
             number=number,
             parameters=suggestion.parameters,
             config=config.to_dict(),
-            beta=objective.beta,
-            raw_weight=raw_weight_of(
-                objective.reduction, objective.beta, batch=train.batch_size, **sizes
-            ),
-            beta_norm=beta_norm(objective.beta, **sizes),
-            level=level(objective.beta, model.sigma2) if fixed_variance else None,
+            **self._beta_columns(config),
             latent_dim=model.latent_dim,
+            regulariser=objective.regulariser,
             reduction=objective.reduction,
             annealing=objective.annealing,
             likelihood=model.likelihood,
+            prior=model.prior,
+            posterior=model.posterior,
             family=model.family,
-            sigma2=None if model.likelihood == "bernoulli" else model.sigma2,
+            sigma2=initial_sigma2(model),
             learning_rate=train.learning_rate,
             batch_size=train.batch_size,
             epochs=train.epochs,
             seed=train.seed,
+            equivalence=equivalence_of(config),
         )
+
+    def _beta_columns(self, config: TrialConfig) -> dict[str, Any]:
+        """Beta in every unit, the level and the weights to paste; None where none is read."""
+        beta = config.objective.beta
+        if not config.objective.reads_beta:
+            return dict.fromkeys(("beta", "raw_weight", "beta_norm", "level", "weights"))
+        latents, sigma2 = config.model.latent_dim, fixed_sigma2(config.model)
+        sizes = {"pixels": self._pixels, "latents": latents, "batch": config.train.batch_size}
+        return {
+            "beta": beta,
+            "raw_weight": raw_weight_of(config.objective.reduction, beta, **sizes),
+            "beta_norm": beta_norm(beta, pixels=self._pixels, latents=latents),
+            "level": None if sigma2 is None else level(beta, sigma2),
+            "weights": dict(weights_to_paste(beta, **sizes)),
+        }
 
     def distributions(self) -> "dict[str, BaseDistribution]":
         """Optuna's distribution of everything that can be suggested, by parameter name."""
@@ -151,10 +165,11 @@ class Space:
         for name, value in values.items():
             sections[FIELDS[name].section][name] = value
         model, train = ModelConfig(**sections["model"]), TrainConfig(**sections["train"])
-        reduction = str(values["reduction"])
-        sections["objective"]["beta"] = self._canonical_beta(
-            float(cast("float", values["beta"])), reduction, model.latent_dim, train.batch_size
-        )
+        if "beta" in values:
+            beta, reduction = float(cast("float", values["beta"])), str(values["reduction"])
+            sections["objective"]["beta"] = self._canonical_beta(
+                beta, reduction, model.latent_dim, train.batch_size
+            )
         return TrialConfig(
             model=model, objective=ObjectiveConfig(**sections["objective"]), train=train
         )
@@ -188,7 +203,7 @@ class Space:
     def _parameters(self, chosen: Mapping[str, Value]) -> Parameters:
         """What is searched among the values of a point."""
         return {
-            parameter_name(name, setting): _plain(chosen[name])
+            parameter_name(name, setting): plain(chosen[name])
             for name, setting in self._searched().items()
             if name in chosen
         }
@@ -234,10 +249,6 @@ def _distribution(setting: Setting) -> "BaseDistribution":
     if isinstance(setting, Range):
         return FloatDistribution(setting.low, setting.reach, log=setting.log, step=setting.step)
     return CategoricalDistribution([encode(choice) for choice in cast("Choice", setting).choices])
-
-
-def _plain(value: Value) -> str | int | float | list[int]:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _rounded(value: object) -> object:

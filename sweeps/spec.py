@@ -6,7 +6,7 @@ Free of torch, Optuna and SQLAlchemy, so that a mistake is told in milliseconds.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -15,26 +15,21 @@ from typing import Any, Self, TypeVar, final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.errors import SpecError
-from sweeps.fields import FIELDS, SECTIONS, Value
-from sweeps.settings import LARGEST_GRID, Fixed, Setting
+from sweeps.fields import FIELDS, SECTIONS
+from sweeps.settings import Fixed, Setting
 from sweeps.settings_reader import SettingsReader
 from sweeps.spec_changes import changes, comparable
 from sweeps.spec_document import read_document
+from sweeps.spec_rules import broken_rules
 from sweeps.spec_sections import RunSpec, StudySpec, section_problems, unknown_keys
-from sweeps.tree import tree_size
 from vae_models.data_config import DataConfig
 from vae_models.errors import ConfigError
+from vae_models.evaluation_config import EvaluationConfig
 
 __all__ = ["Spec", "changes", "load_spec"]
 
 Section = TypeVar("Section", StudySpec, RunSpec)
-
-_DENSITIES: Mapping[str, str] = {
-    "gaussian": "a Gaussian density",
-    "gaussian_learned": "a Gaussian density",
-    "bernoulli": "Bernoulli probabilities",
-}
-"""What the NLL of a likelihood is measured in; only NLLs of the same measure compare."""
+Config = TypeVar("Config", DataConfig, EvaluationConfig)
 
 
 @final
@@ -46,6 +41,7 @@ class Spec(BaseModel):
         data: The data of all its trials.
         settings: What each field of a trial can be, by its name; fields that no trial reads are
             left out. A field comes before those that depend on it.
+        evaluation: What is measured of a trained model.
         run: With what the trials are trained.
     """
 
@@ -54,6 +50,7 @@ class Spec(BaseModel):
     study: StudySpec
     data: DataConfig
     settings: Mapping[str, Setting]
+    evaluation: EvaluationConfig
     run: RunSpec
 
     @classmethod
@@ -67,13 +64,12 @@ class Spec(BaseModel):
         study = _section(StudySpec, document, "study", problems)
         data = _data(document, problems)
         settings = SettingsReader(problems).read(document)
+        evaluation = _evaluation(document, problems)
         run = _section(RunSpec, document, "run", problems)
-        if study is not None:
-            problems.extend(_search_problems(study, settings))
-        problems.extend(_data_problems(data, settings))
-        if problems or study is None or data is None or run is None:
+        problems.extend(broken_rules(study, data, settings))
+        if problems or study is None or data is None or evaluation is None or run is None:
             raise SpecError(problems)
-        return cls(study=study, data=data, settings=settings, run=run)
+        return cls(study=study, data=data, settings=settings, evaluation=evaluation, run=run)
 
     def to_dict(self) -> dict[str, Any]:
         """The sections with every value that counts, of types that TOML and JSON know."""
@@ -81,6 +77,7 @@ class Spec(BaseModel):
             "study": self.study.model_dump(),
             "data": _plain_data(self.data),
             **{section: self._fixed(section) for section in SECTIONS},
+            "evaluation": self.evaluation.to_dict(),
             "run": self.run.model_dump(),
             "space": {name: setting.to_plain() for name, setting in self.searched.items()},
         }
@@ -149,75 +146,40 @@ def _section(
 
 def _data(document: Mapping[str, Any], problems: list[str]) -> DataConfig | None:
     table = document.get("data", {})
-    if not isinstance(table, Mapping):
-        return None
-    known = {field.name for field in fields_of(DataConfig)}
-    if "name" not in table:
+    if isinstance(table, Mapping) and "name" not in table:
         problems.append(
             'data.name: must be given, but got nothing; write name = "digits" under [data].'
         )
         return None
+    return _config(DataConfig, document, "data", problems)
+
+
+def _evaluation(document: Mapping[str, Any], problems: list[str]) -> EvaluationConfig | None:
+    return _config(EvaluationConfig, document, "evaluation", problems)
+
+
+def _config(
+    kind: type[Config], document: Mapping[str, Any], section: str, problems: list[str]
+) -> Config | None:
+    table = document.get(section, {})
+    known = {field.name for field in fields_of(kind)}
+    if not isinstance(table, Mapping):
+        return None
     try:
-        return DataConfig(**{key: value for key, value in table.items() if key in known})
+        return kind(**{key: value for key, value in table.items() if key in known})
     except ConfigError as error:
-        problems.append(f"{_data_key(str(error))}: {error}")
+        problems.append(f"{_key(section, known, str(error))}: {error}")
         return None
 
 
-def _data_key(problem: str) -> str:
-    """The dotted key that a problem of the data is about: the first that it names in backticks."""
+def _key(section: str, known: Collection[str], problem: str) -> str:
+    """The dotted key that a problem is about: the first that it names in backticks."""
     named = re.search(r"`([^`]*)`", problem)
     words = re.findall(r"\w+", named[1]) if named else []
-    known = {field.name for field in fields_of(DataConfig)}
-    return next((f"data.{word}" for word in words if word in known), "data")
+    return next((f"{section}.{word}" for word in words if word in known), section)
 
 
 def _plain_data(data: DataConfig) -> dict[str, Any]:
     defaults = {field.name: field.default for field in fields_of(DataConfig)}
     given = {key: value for key, value in asdict(data).items() if value != defaults[key]}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
-
-
-def _search_problems(study: StudySpec, settings: Mapping[str, Setting]) -> Iterator[str]:
-    if study.sampler == "grid":
-        yield from _grid_problems(settings)
-    if study.distortion == "nll":
-        yield from _measure_problems(settings["likelihood"].bounds)
-
-
-def _grid_problems(settings: Mapping[str, Setting]) -> Iterator[str]:
-    for name, setting in settings.items():
-        if setting.grid_size is None:
-            yield (
-                f"space.{name}: a range needs a step or a number of points for the grid "
-                f"sampler, but got neither; add points = 5."
-            )
-    size = tree_size(settings, lambda setting: setting.grid_size)
-    if size is not None and size > LARGEST_GRID:
-        yield (
-            f"study.sampler: a grid must have at most {LARGEST_GRID:,} points, but got {size:,}; "
-            'give the ranges fewer points, or write "sobol".'
-        )
-
-
-def _measure_problems(likelihoods: Sequence[Value]) -> Iterator[str]:
-    measures = sorted({_DENSITIES[str(name)] for name in likelihoods})
-    if len(measures) > 1:
-        got = ", ".join(repr(name) for name in likelihoods)
-        yield (
-            'study.distortion: "nll" needs likelihoods that share an axis, but got '
-            f"likelihood = [{got}]: nats of {' and of '.join(measures)} do not compare; "
-            'write distortion = "se", or keep one kind of likelihood.'
-        )
-
-
-def _data_problems(data: DataConfig | None, settings: Mapping[str, Setting]) -> Iterator[str]:
-    if data is None or data.name != "gaussian":
-        return
-    setting = settings["likelihood"]
-    if "bernoulli" in setting.bounds:
-        key = "model.likelihood" if isinstance(setting, Fixed) else "space.likelihood"
-        yield (
-            f"{key}: Bernoulli needs pixels between 0 and 1, but got data set 'gaussian', whose "
-            'values are any numbers; write "gaussian".'
-        )

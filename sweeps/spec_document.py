@@ -4,12 +4,12 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SpecError
-from sweeps.fields import FIELDS
+from sweeps.fields import FIELDS, Field
 
 __all__ = ["override", "read_document"]
 
@@ -22,7 +22,8 @@ def read_document(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, 
     Args:
         path: A TOML file.
         overrides: Lines such as ``train.epochs=5`` or ``space.beta={low=0.1, high=10}``. What one
-            of them fixes is no longer searched, and the other way round.
+            of them fixes is no longer searched, and the other way round; what the file says of
+            fields that count under other values of an overridden one only is dropped.
 
     Raises:
         SpecError: The file or an override cannot be read.
@@ -31,6 +32,7 @@ def read_document(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, 
     problems = [problem for line in overrides if (problem := _override(document, line))]
     if problems:
         raise SpecError(problems)
+    _drop_unread(document, {line.partition("=")[0].split(".")[1].strip() for line in overrides})
     return document
 
 
@@ -112,3 +114,28 @@ def _drop_rival(document: dict[str, Any], keys: Sequence[str]) -> None:
     rival = document.get(rivals.get(keys[0], ""))
     if isinstance(rival, dict):
         rival.pop(field.name, None)
+
+
+def _drop_unread(document: dict[str, Any], overridden: Collection[str]) -> None:
+    """Removes what the file says of fields that no trial reads since others were overridden."""
+    for field in FIELDS.values():
+        condition = field.condition
+        if condition is None or condition.field not in overridden or field.name in overridden:
+            continue
+        values = _values(document, FIELDS[condition.field])
+        if values and not any(value in condition.values for value in values):
+            for section in ("space", field.section):
+                if isinstance(document.get(section), dict):
+                    document[section].pop(field.name, None)
+
+
+def _values(document: dict[str, Any], field: Field) -> list[Any]:
+    """The known names that a document lets a field have; none where one of them is not known."""
+    for section in ("space", field.section):
+        table = document.get(section)
+        if isinstance(table, dict) and field.name in table:
+            value = table[field.name]
+            found = value.get("choices", value.get("value")) if isinstance(value, dict) else value
+            values = found if isinstance(found, list) else [found]
+            return values if all(value in (field.known or ()) for value in values) else []
+    return []

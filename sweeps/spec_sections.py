@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from sweeps.fields import FIELDS, SECTIONS
 from sweeps.wording import ended, nearest, shown
 from vae_models.data_config import DataConfig
+from vae_models.evaluation_config import EvaluationConfig
 
 __all__ = [
     "SAMPLERS",
@@ -94,6 +95,8 @@ class StudySpec(_Section):
         seed: Of the sampler.
         artifacts: The directory of large files; empty for one beside the database.
         max_attempts: How many attempts may end without a result before a trial counts as failed.
+        dedupe: Whether a trial takes over the results of a finished one that is the same training
+            up to the scale of its loss (`sweeps.equivalence`), instead of training again.
     """
 
     name: Annotated[str, AfterValidator(_fit_name)]
@@ -104,6 +107,7 @@ class StudySpec(_Section):
     seed: Annotated[int, Field(ge=0)] = 0
     artifacts: str = ""
     max_attempts: Annotated[int, Field(ge=1)] = 3
+    dedupe: bool = False
 
 
 @final
@@ -127,6 +131,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "study": tuple(StudySpec.model_fields),
     "data": tuple(field.name for field in fields_of(DataConfig)),
     **{name: tuple(f.name for f in FIELDS.values() if f.section == name) for name in SECTIONS},
+    "evaluation": tuple(field.name for field in fields_of(EvaluationConfig)),
     "run": tuple(RunSpec.model_fields),
     "space": tuple(FIELDS),
 }
@@ -175,6 +180,16 @@ def section_problems(section: str, error: ValidationError) -> Iterator[str]:
             yield ended(f"{section}.{key}: {_sentence(key, detail)}")
 
 
+_KINDS: Mapping[str, str] = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a finite number",
+    "finite_number": "a finite number",
+}
+"""What pydantic found missing, in words."""
+
+
 def _sentence(key: str, detail: ErrorDetails) -> str:
     got, context = detail["input"], detail.get("ctx", {})
     match detail["type"]:
@@ -193,10 +208,8 @@ def _sentence(key: str, detail: ErrorDetails) -> str:
             return f'must be "auto", "cpu", "mps", "cuda" or "cuda:N", but got {shown(got)}'
         case "string_type":
             return f'must be a text in quotes, but got {shown(got)}; write "{got}"'
-        case "int_type" | "int_from_float":
-            return f"must be a whole number, but got {shown(got)}{_number_hint(got)}"
-        case "float_type" | "finite_number":
-            return f"must be a finite number, but got {shown(got)}{_number_hint(got)}"
+        case kind if kind in _KINDS:
+            return f"must be {_KINDS[kind]}, but got {shown(got)}{_number_hint(got)}"
     return f"{detail['msg'].lower()}, but got {shown(got)}"
 
 

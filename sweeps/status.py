@@ -8,7 +8,7 @@ from studies.database import Database
 from studies.fronts import study_front
 from studies.queries import last_epochs_of, query_trials
 from studies.queue import counts
-from studies.records import FINISHED_STATES, TrialState
+from studies.records import FINISHED_STATES, StudyRecord, TrialState
 from studies.study_records import get_study, list_studies
 from studies.workers import list_workers
 from sweeps.progress import trial_line
@@ -36,6 +36,7 @@ class StudyStatus:
         distortion: "se" or "nll".
         trials_wanted: up to how many trials it runs.
         states: number of trials by state.
+        reused: how many of them took over the results of an equivalent trial.
         front_size: number of non-dominated trials.
         hypervolume: against the study's fixed reference point.
         running: trials in training.
@@ -48,6 +49,7 @@ class StudyStatus:
     distortion: str
     trials_wanted: int
     states: dict[TrialState, int]
+    reused: int
     front_size: int
     hypervolume: float
     running: Sequence[RunningTrial]
@@ -95,6 +97,7 @@ def _study_status(db: Database, name: str) -> StudyStatus:
         distortion=record.distortion,
         trials_wanted=record.trials_wanted,
         states=states,
+        reused=_reused(db, record),
         front_size=len(front.trials),
         hypervolume=front.hypervolume,
         running=running,
@@ -109,6 +112,12 @@ def _study_status(db: Database, name: str) -> StudyStatus:
     )
 
 
+def _reused(db: Database, study: StudyRecord) -> int:
+    if not study.spec["study"].get("dedupe", False):
+        return 0
+    return len(query_trials(db, study.name, where="reused_from is not null"))
+
+
 def render_status(found: Sequence[StudyStatus], *, as_json: bool) -> str:
     """The status as text for people, or as a JSON list (one object a study)."""
     if as_json:
@@ -120,7 +129,9 @@ def render_status(found: Sequence[StudyStatus], *, as_json: bool) -> str:
 
 def _paragraph(status: StudyStatus) -> str:
     unit = "nats" if status.distortion == "nll" else "SE"
-    states = ", ".join(f"{count} {state}" for state, count in status.states.items() if count)
+    found = [f"{count} {state}" for state, count in status.states.items() if count]
+    found += [f"{status.reused} of them reused"] if status.reused else []
+    states = ", ".join(found)
     finished = sum(status.states[state] for state in FINISHED_STATES)
     lines = [
         f"{status.name}  ({status.data}, D in {unit})",

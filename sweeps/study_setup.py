@@ -8,9 +8,11 @@ from pathlib import Path
 
 from studies.database import Database, prepare_schema
 from studies.errors import StudyExists, StudyNotFound
+from studies.linear_vae import gaussian_nll
 from studies.rate_distortion import shannon_rate
 from studies.records import StudyRecord
 from studies.study_records import create_study, get_study, update_study
+from sweeps.equivalence import MSE_SIGMA2
 from sweeps.errors import SweepError
 from sweeps.optuna_store import create_optuna_study
 from sweeps.samplers import choose_sampler
@@ -18,9 +20,11 @@ from sweeps.space import Space
 from sweeps.spec import Spec, changes
 from sweeps.storage import artifacts_directory
 from sweeps.versions import code_version, package_versions
+from vae_models.config import LEAST_LOG_SIGMA, ModelConfig
 from vae_models.data import DataSet, load_data
+from vae_models.likelihood_fit import refuse_unfit
 
-_WITHOUT_FILES = ("digits", "gaussian", "sprites")
+_WITHOUT_FILES = ("digits", "gaussian", "photos", "sprites")
 
 REFERENCE_SHARE = 0.05
 """The share of the data's variance that is left at the hypervolume's reference rate."""
@@ -35,12 +39,13 @@ def prepare_study(spec: Spec, db: Database) -> StudyRecord:
 
     Raises:
         DataError: the data set is missing or unreadable.
+        ConfigError: a likelihood of the spec cannot have the data.
         SweepError: the study exists and its trials would not compare with those of this spec, or
             its files cannot be written.
         StorageError: the database cannot be made or reached.
     """
     data = load_data(spec.data)
-    _check_heldout(data)
+    check_data(spec, data)
     record = _study_record(spec, db, data)
     _make_directory(record.artifacts_dir)
     prepare_schema(db)
@@ -54,6 +59,18 @@ def prepare_study(spec: Spec, db: Database) -> StudyRecord:
     _refuse_mixing(existing, record)
     update_study(db, record)
     return get_study(db, spec.study.name)
+
+
+def check_data(spec: Spec, data: DataSet) -> None:
+    """Passes if every trial of a spec can be trained and measured on the data.
+
+    Raises:
+        ConfigError: a likelihood of the spec cannot have the data.
+        SweepError: the held-out split is too small.
+    """
+    for likelihood in spec.likelihoods:
+        refuse_unfit(ModelConfig(likelihood=likelihood), data)
+    _check_heldout(data)
 
 
 def _check_heldout(data: DataSet) -> None:
@@ -141,14 +158,36 @@ def reference_rate(data: DataSet) -> float:
 def reference_distortion(spec: Spec, data: DataSet) -> float:
     """The hypervolume's reference distortion: what a code of zero rate reaches on held-out data.
 
-    For `se` the squared error to the training mean; for `nll` the same code under the
-    likelihood of the study (Bernoulli: the mean image; Gaussian: the mean with that variance).
+    For `se` the squared error to the training mean. For `nll` the NLL in nats of a zero-rate code
+    under the likelihood of the study, the largest of them where it has several:
+
+    - ``gaussian``, ``mse``: the mean with that variance (the largest of a search; 1/2 for mse);
+    - ``gaussian_learned``, ``gaussian_optimal``, ``gaussian_pixel``: the mean with its own mean
+      squared error v as variance, (N/2)(1 + ln 2πv), v not below what can be learned;
+    - ``laplace``: the mean with scale √v: N(1 + ln 2√v) bounds its NLL, as E|x − μ| ≤ √v;
+    - ``continuous_bernoulli``, ``beta``: 0, the uniform density on [0, 1]^N, which both contain;
+    - ``bernoulli``, ``bce``: the mean image;
+    - ``discretized_logistic``, ``categorical256``: N ln 256, every level as likely.
     """
     if spec.study.distortion == "se":
         return data.mean_se
-    likelihood = spec.likelihoods[0]
-    if likelihood == "bernoulli":
-        return float(data.zero_rate_bernoulli_nats or 0.0)
+    return max(_zero_rate_nats(likelihood, spec, data) for likelihood in spec.likelihoods)
+
+
+def _zero_rate_nats(likelihood: str, spec: Spec, data: DataSet) -> float:
     pixels = data.pixels
-    sigma2 = max(spec.sigma2s) if likelihood == "gaussian" else data.mean_se / pixels
-    return data.mean_se / (2 * sigma2) + pixels / 2 * math.log(2 * math.pi * sigma2)
+    variance = max(data.mean_se / pixels, math.exp(2 * LEAST_LOG_SIGMA))
+    match likelihood:
+        case "gaussian":
+            return gaussian_nll(data.mean_se, max(spec.sigma2s), pixels)
+        case "mse":
+            return gaussian_nll(data.mean_se, MSE_SIGMA2, pixels)
+        case "laplace":
+            return pixels * (1 + math.log(2 * math.sqrt(variance)))
+        case "continuous_bernoulli" | "beta":
+            return 0.0
+        case "bernoulli" | "bce":
+            return float(data.zero_rate_bernoulli_nats or 0.0)
+        case "discretized_logistic" | "categorical256":
+            return pixels * math.log(256)
+    return gaussian_nll(data.mean_se, variance, pixels)

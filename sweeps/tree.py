@@ -1,13 +1,18 @@
 """The tree that settings form: some count only under certain values of those before them."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from sweeps.fields import FIELDS, Value
+from sweeps.fields import FIELDS, Field, Value
 from sweeps.settings import Setting
 
 __all__ = ["holds", "tree_points", "tree_size"]
 
-_CONDITION_FIELDS = {f.condition.field for f in FIELDS.values() if f.condition is not None}
+_CHILDREN: Mapping[str, tuple[Field, ...]] = {
+    name: tuple(f for f in FIELDS.values() if f.condition and f.condition.field == name)
+    for name in dict.fromkeys(f.condition.field for f in FIELDS.values() if f.condition)
+}
+"""The fields that each field decides on; none of the deciding ones is under a condition itself."""
 
 
 def holds(name: str, chosen: Mapping[str, Value]) -> bool:
@@ -31,7 +36,22 @@ def tree_size(
         if size is None:
             return None
         sizes[name] = size
-    return _size(list(settings), settings, sizes, {})
+    free = (n for n in settings if FIELDS[n].condition is None and n not in _CHILDREN)
+    deciders = (name for name in settings if name in _CHILDREN)
+    branches = (_branches(name, settings[name], sizes) for name in deciders)
+    return math.prod(sizes[name] for name in free) * math.prod(branches)
+
+
+def _branches(decider: str, setting: Setting, sizes: Mapping[str, int]) -> int:
+    """The ways to choose a value of a deciding field and of all that count under it."""
+    return sum(
+        math.prod(
+            sizes[child.name]
+            for child in _CHILDREN[decider]
+            if child.name in sizes and holds(child.name, {decider: value})
+        )
+        for value in setting.bounds  # conditions are on names, and names come in choices
+    )
 
 
 def tree_points(
@@ -44,23 +64,6 @@ def tree_points(
         points_of: The values that a setting is taken to have.
     """
     return _points(list(settings), settings, points_of, {})
-
-
-def _size(
-    names: Sequence[str],
-    settings: Mapping[str, Setting],
-    sizes: Mapping[str, int],
-    chosen: Mapping[str, Value],
-) -> int:
-    if not names:
-        return 1
-    name, rest = names[0], names[1:]
-    if not holds(name, chosen):
-        return _size(rest, settings, sizes, chosen)
-    if name not in _CONDITION_FIELDS:
-        return sizes[name] * _size(rest, settings, sizes, chosen)
-    values = settings[name].bounds  # conditions are on names, and names come in choices
-    return sum(_size(rest, settings, sizes, {**chosen, name: value}) for value in values)
 
 
 def _points(

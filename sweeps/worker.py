@@ -2,7 +2,7 @@
 
 The way of a trial: `suggestions` queued it, `take_trial` leases it, `Attempt.run` goes through its
 epochs, measures it on held-out data and stores that; whoever next holds the sampler lease tells
-Optuna.
+Optuna. With `dedupe`, a trial whose training has been done already takes over its results instead.
 """
 
 import logging
@@ -28,6 +28,7 @@ from sweeps.attempt import Attempt
 from sweeps.devices import check_device
 from sweeps.errors import SweepError
 from sweeps.heartbeat import Heartbeat
+from sweeps.reused_results import reuse_results
 from sweeps.spec import Spec
 from sweeps.stopping import StopRequest
 from sweeps.suggestions import SuggestionDesk
@@ -144,6 +145,7 @@ class _Worker:
                 self.worker_id,
                 lease_seconds=self.spec.run.lease_seconds,
                 max_attempts=self.spec.study.max_attempts,
+                dedupe=self.spec.study.dedupe,
             )
             if lease is not None:
                 self._run(lease)
@@ -175,13 +177,18 @@ class _Worker:
             data=self.data,
             device=self.device,
             stop=self.stop,
+            evaluation=self.spec.evaluation,
         )
         try:
-            self._attempt(attempt)
+            if not self._reused(lease):
+                self._attempt(attempt)
         except LeaseLost as error:
             _log.warning("trial %d: %s", lease.number, error)
         finally:
             self.heartbeat.hold(None)
+
+    def _reused(self, lease: Lease) -> bool:
+        return self.spec.study.dedupe and reuse_results(self.db, lease, self.data.pixels)
 
     def _attempt(self, attempt: Attempt) -> None:
         """Runs an attempt and records how it ended, unless the lease is lost."""

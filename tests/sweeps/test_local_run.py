@@ -318,7 +318,7 @@ def test_stored_metrics_are_those_that_torch_distributions_gives_for_the_checkpo
         model.load_state_dict(load_checkpoint(Path(files, path)).model)
         with torch.no_grad():
             q = model.encode(heldout)
-            posterior = Normal(q.mean, (0.5 * q.log_variance).exp())
+            posterior = Normal(q.mean, q.marginal_variance.sqrt())
             rate = kl_divergence(posterior, Normal(0.0, 1.0)).sum(1).mean().item()
             draws = []
             for _ in range(20):

@@ -10,27 +10,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studies.records import NewTrial
 from sweeps.errors import SpaceError, SpecError
 from sweeps.fields import FIELDS
 from sweeps.settings import Choice, Range, Setting
 from sweeps.space import Space, encode, fingerprint
 from sweeps.spec import Spec
-from toy_sweeps import PIXELS, TREE, spec_of
-from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
+from toy_sweeps import PIXELS, TREE
+from vae_models.config import (
+    LIKELIHOODS,
+    PRIORS,
+    REGULARISERS,
+    SCHEDULES,
+    ModelConfig,
+    ObjectiveConfig,
+    TrainConfig,
+    TrialConfig,
+)
 
 
 def space_of(space: dict[str, Any], **sections: dict[str, Any]) -> Space:
-    spec = spec_of({})
-    document = spec.to_dict() | {"space": space}
-    for section, values in sections.items():
-        document[section] = document[section] | values
-    return Space(type(spec).from_dict(_without(document, space)), PIXELS)
+    document = {"study": {"name": "toy"}, "data": {"name": "digits"}, "space": space, **sections}
+    return Space(Spec.from_dict(document), PIXELS)
 
 
-def _without(document: dict[str, Any], searched: dict[str, Any]) -> dict[str, Any]:
-    for section in ("model", "objective", "train"):
-        document[section] = {n: v for n, v in document[section].items() if n not in searched}
-    return document
+def row_of(space: Space, **parameters: Any) -> NewTrial:
+    return space.new_trial(0, space.suggest(optuna.trial.FixedTrial(parameters)))
 
 
 def suggested(space: Space, **parameters: Any) -> TrialConfig:
@@ -101,16 +106,140 @@ class TestUnits:
             assert config.objective.beta == pytest.approx(0.5 * 64 / latents)
 
     def test_the_level_is_beta_times_a_fixed_variance_and_else_unknown(self) -> None:
-        likelihoods = ["gaussian", "gaussian_learned", "bernoulli"]
-        space = space_of({"likelihood": likelihoods, "sigma2": [0.25]}, objective={"beta": 2.0})
-        rows = [
-            space.new_trial(
-                0, space.suggest(optuna.trial.FixedTrial({"likelihood": name, "sigma2": 0.25}))
-            )
-            for name in likelihoods
+        space = space_of(
+            {"likelihood": list(LIKELIHOODS), "sigma2": [0.25]}, objective={"beta": 2.0}
+        )
+        rows = {
+            name: row_of(space, likelihood=name, sigma2=0.25, beta=2.0) for name in LIKELIHOODS
+        }
+        levels = {name: row.level for name, row in rows.items() if row.level is not None}
+        variances = {name: row.sigma2 for name, row in rows.items() if row.sigma2 is not None}
+        assert levels == {"gaussian": 0.5, "mse": 1.0}
+        assert variances == {"gaussian": 0.25, "gaussian_learned": 0.25, "mse": 0.5}
+
+
+class TestATrialsRow:
+    """N = 64 pixels, M = 8 latents, B = 128 examples."""
+
+    def test_has_the_weight_to_paste_in_every_reduction(self) -> None:
+        row = row_of(space_of({}, model={"latent_dim": 8}, objective={"beta": 2.0}))
+        assert row.weights == pytest.approx(
+            {
+                "sum": 2.0,
+                "mean": 2.0 * 8 / 64,
+                "pixel_mean": 2.0 / 64,
+                "latent_mean": 2.0 * 8,
+                "batch_sum": 2.0,
+                "kl_batch_sum": 2.0 / (64 * 128),
+                "nll_batch_sum": 2.0 * 128,
+            }
+        )
+
+    @pytest.mark.parametrize("regulariser", REGULARISERS)
+    def test_has_a_beta_in_no_unit_where_its_loss_has_none(self, regulariser: str) -> None:
+        extra = {"target_se": 3.0} if regulariser == "geco" else {}
+        row = row_of(space_of({}, objective={"regulariser": regulariser, **extra}))
+        missing = [
+            getattr(row, name) is None
+            for name in ("beta", "raw_weight", "beta_norm", "level", "weights")
         ]
-        assert [row.level for row in rows] == [0.5, None, None]
-        assert [row.sigma2 for row in rows] == [0.25, 0.25, None]
+        has_beta = regulariser in ("kl", "free_bits", "tcvae", "squashed")
+        assert missing == [not has_beta] * 5
+        assert row.regulariser == regulariser
+
+    def test_names_its_prior_and_its_posterior(self) -> None:
+        row = row_of(space_of({}, model={"prior": "mixture", "posterior": "full"}))
+        assert (row.prior, row.posterior) == ("mixture", "full")
+        assert row.config["model"]["prior_components"] == 16
+
+    def test_has_the_key_of_its_equivalents(self) -> None:
+        space = space_of({"reduction": ["sum", "mean"]})
+        rows = [row_of(space, reduction=name) for name in ("sum", "mean")]
+        assert rows[0].equivalence == rows[1].equivalence
+        assert rows[0].config != rows[1].config
+
+
+MANY_OBJECTIVES: dict[str, Any] = {
+    "regulariser": ["kl", "capacity", "geco", "free_bits"],
+    "beta": {"low": 0.01, "high": 100, "log": True},
+    "capacity_nats": {"low": 1, "high": 30},
+    "target_se": {"low": 1, "high": 9},
+    "free_nats": [0.1, 0.5],
+    "annealing": ["constant", "cosine", "delayed", "stepwise", "cyclical"],
+    "warmup": {"low": 0.1, "high": 0.5},
+    "delay": [0.1, 0.2],
+    "ramp_shape": ["linear", "sigmoid"],
+    "milestones": [[0.0, 0.5], [0.25, 0.75]],
+    "milestone_weights": [[0.1, 1.0], [0.5, 1.0]],
+}
+
+
+class TestConditionsOnSeveralValues:
+    @pytest.mark.parametrize(
+        ("chosen", "asked"),
+        [
+            ({"regulariser": "kl", "annealing": "constant"}, {"beta"}),
+            ({"regulariser": "free_bits", "annealing": "constant"}, {"beta", "free_nats"}),
+            ({"regulariser": "geco", "annealing": "cosine"}, {"target_se", "warmup"}),
+            (
+                {"regulariser": "capacity", "annealing": "delayed"},
+                {"capacity_nats", "warmup", "delay", "ramp_shape"},
+            ),
+            ({"regulariser": "kl", "annealing": "cyclical"}, {"beta", "ramp_shape"}),
+            (
+                {"regulariser": "kl", "annealing": "stepwise"},
+                {"beta", "milestones", "milestone_weights"},
+            ),
+        ],
+    )
+    def test_only_what_is_read_is_asked_for(self, chosen: dict[str, str], asked: set[str]) -> None:
+        space = space_of(MANY_OBJECTIVES)
+        point = {
+            name: chosen.get(name, encode(setting.at(0.5)))
+            for name, setting in space.parameters.items()
+        }
+        suggestion = space.suggest(optuna.trial.FixedTrial(point))
+        assert set(suggestion.parameters) == {*chosen, *asked}
+        assert row_of(space, **point).parameters == suggestion.parameters
+
+    def test_lists_come_back_from_optuna_and_from_the_record(self) -> None:
+        space = space_of(
+            {"milestone_weights": [[0.1, 1.0], [0.5, 1.0]]},
+            objective={"annealing": "stepwise", "milestones": [0.25, 0.5]},
+        )
+        row = row_of(space, milestone_weights="[0.5, 1.0]")
+        assert row.parameters == {"milestone_weights": [0.5, 1.0]}
+        assert space.encode(row.parameters) == {"milestone_weights": "[0.5, 1.0]"}
+        assert TrialConfig.from_dict(row.config).objective.milestone_weights == (0.5, 1.0)
+
+    def test_a_beta_in_another_unit_may_be_missing_too(self) -> None:
+        beta = {"low": 0.1, "high": 1, "unit": "raw"}
+        space = space_of({"regulariser": ["kl", "wae_mmd"], "beta": beta})
+        assert row_of(space, regulariser="kl", raw_weight=0.5).raw_weight == 0.5
+        assert row_of(space, regulariser="wae_mmd").parameters == {"regulariser": "wae_mmd"}
+
+    def test_a_tree_of_all_names_is_counted_without_walking_it(self) -> None:
+        space = space_of(
+            {
+                "regulariser": ["kl", "tcvae", "wae_mmd"],
+                "beta": [1, 2, 3],
+                "tc_weight": [1, 2],
+                "mmd_weight": [1, 2, 3, 4],
+                "prior": list(PRIORS),
+                "prior_scale": [0.5, 1, 2],
+                "prior_components": [2, 4],
+                "likelihood": list(LIKELIHOODS),
+                "sigma2": [0.1, 1],
+                "annealing": [name for name in SCHEDULES if name != "stepwise"],
+                "warmup": [0.1, 0.2],
+                "seed": {"low": 0, "high": 9},
+            }
+        )
+        regularisers = 3 + 3 * 2 + 4
+        priors = 1 + 3 + 1 + 2 + 2
+        likelihoods = 10 + 2 * 2
+        schedules = 3 + 3 * 2  # constant, sigmoid, cyclical; those with a warm-up
+        assert space.size == regularisers * priors * likelihoods * schedules * 10
 
 
 class TestTree:
@@ -252,6 +381,7 @@ def wild_documents() -> st.SearchStrategy[dict[str, Any]]:
         "int": numbers(WHOLES),
         "float": numbers(FLOATS),
         "ints": st.sampled_from([[], [8], [0], [[8], []], [[8], [16, 8]]]),
+        "floats": st.sampled_from([[], [0.5], [0.0, 1], [0.5, 0.25], [2], [[0.5], [0.25]]]),
     }
     fields = {name: by_kind[f.kind] for name, f in FIELDS.items() if f.known is None}
     fields["beta"] = st.builds(
@@ -259,23 +389,39 @@ def wild_documents() -> st.SearchStrategy[dict[str, Any]]:
         fields["beta"],
         st.sampled_from(["canonical", "raw", "beta_norm"]),
     )
-    names = {name: list(field.known) for name, field in FIELDS.items() if field.known is not None}
-    spaces = st.sets(st.sampled_from(list(fields)), min_size=1, max_size=3).flatmap(
+    names = st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.lists(st.sampled_from(field.known), min_size=1, max_size=3, unique=True)
+            for name, field in FIELDS.items()
+            if field.known is not None
+        },
+    )
+    spaces = st.sets(st.sampled_from(list(fields)), min_size=1, max_size=4).flatmap(
         lambda chosen: st.fixed_dictionaries({name: fields[name] for name in sorted(chosen)})
     )
     return st.builds(
-        lambda space, sampler: {
+        lambda names, space, sampler: {
             "study": {"name": "wild", "sampler": sampler},
             "data": {"name": "digits"},
-            "space": names | space,
+            "space": names | {n: v for n, v in space.items() if can_be_read(n, names)},
         },
+        names,
         spaces,
         st.sampled_from(["auto", "grid"]),
     )
 
 
+def can_be_read(name: str, chosen: dict[str, list[str]]) -> bool:
+    condition = FIELDS[name].condition
+    if condition is None:
+        return True
+    values = chosen.get(condition.field, [FIELDS[condition.field].default])
+    return any(value in condition.values for value in values)
+
+
 @hypothesis.settings(max_examples=400)
-@given(wild_documents(), st.lists(st.floats(0, 1, exclude_max=True), min_size=20, max_size=20))
+@given(wild_documents(), st.lists(st.floats(0, 1, exclude_max=True), min_size=30, max_size=30))
 def test_no_trial_of_a_spec_that_passed_is_refused_later(
     document: dict[str, Any], shares: list[float]
 ) -> None:

@@ -1,9 +1,12 @@
 """The spec: what it accepts, and the one line it writes for each thing that is wrong."""
 
-import itertools
+import json
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.errors import SpecError
+from sweeps.fields import FIELDS, REQUIRED, SECTIONS, Field
 from sweeps.settings import Choice, Fixed, Range
 from sweeps.spec import Spec, changes, load_spec
-from vae_models.config import FAMILIES, LIKELIHOODS, SCHEDULES
+from sweeps.spec_sections import _KEYS
+from vae_models.errors import ConfigError
 
 GOOD = """
 [study]
@@ -73,12 +78,63 @@ def test_the_example_of_the_design_loads(path: Path) -> None:
     assert list(spec.searched) == ["latent_dim", "beta", "reduction", "annealing"]
 
 
-def test_the_default_spec_names_every_key_and_loads() -> None:
-    spec = load_spec(TEMPLATE)
-    assert spec.study.name == "sweep"
-    text = TEMPLATE.read_text(encoding="utf-8")
-    for key in ("max_attempts", "lease_seconds", "spectrum", "steepness", "lr_schedule"):
-        assert f"{key} = " in text
+def test_the_default_spec_loads() -> None:
+    assert load_spec(TEMPLATE).study.name == "sweep"
+
+
+def choices_of_fields() -> Iterator[tuple[str, str]]:
+    return ((name, value) for name, field in FIELDS.items() for value in field.known or ())
+
+
+def needs(name: str, value: str) -> dict[str, str]:
+    """What else a spec must say for a field to have a value."""
+    if (name, value) == ("annealing_unit", value):
+        return {"objective.annealing": "linear"}
+    if name == "ramp_shape":
+        return {"objective.annealing": "delayed"}
+    return {
+        FIELDS[key].key: example
+        for key, example in REQUIRED.items()
+        if (condition := FIELDS[key].condition) is not None
+        and (condition.field, condition.values) == (name, (value,))
+    }
+
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    field.name: {condition.field: condition.values[0]}
+    for field in FIELDS.values()
+    if (condition := field.condition) is not None
+}
+EXAMPLES["milestones"] |= {"milestone_weights": (0.1, 1.0)}
+EXAMPLES["milestone_weights"] |= {"milestones": (0.25, 0.5)}
+EXAMPLES["annealing"] = {}
+"""Of every field, settings of others under which it counts."""
+
+
+class TestTheDefaultSpec:
+    """Its lines say ``key = value`` with a comment, behind a # where the key does not count."""
+
+    @pytest.fixture
+    def lines(self) -> dict[str, str]:
+        found = re.findall(
+            r"^(?:# )?(\w+) = (.+?)(?: {2,}#.*)?$", TEMPLATE.read_text(), re.MULTILINE
+        )
+        return dict(reversed(found))  # a field's own section comes before [space]
+
+    @pytest.mark.parametrize("section", [name for name in _KEYS if name != "space"])
+    def test_it_names_every_key(self, lines: dict[str, str], section: str) -> None:
+        assert [key for key in _KEYS[section] if key not in lines] == []
+
+    @pytest.mark.parametrize("field", FIELDS.values(), ids=lambda field: field.name)
+    def test_it_names_every_default(self, lines: dict[str, str], field: Field) -> None:
+        value = tomllib.loads(f"value = {lines[field.name]}")["value"]
+        assert field.default in (None, field.read(value))
+        assert field.objection(field.read(value), EXAMPLES.get(field.name, {})) is None
+
+    @pytest.mark.parametrize("field", FIELDS.values(), ids=lambda field: field.name)
+    def test_it_names_every_choice(self, field: Field) -> None:
+        text = TEMPLATE.read_text()
+        assert [name for name in field.known or () if not re.search(rf"\b{name}\b", text)] == []
 
 
 DATA_SETS = {
@@ -92,24 +148,11 @@ DATA_SETS = {
 
 
 class TestNaturalOverridesOfTheTemplate:
-    @pytest.mark.parametrize(
-        ("family", "likelihood", "schedule"),
-        list(itertools.product(FAMILIES, LIKELIHOODS, SCHEDULES)),
-    )
-    def test_every_family_likelihood_and_schedule_can_be_fixed(
-        self, family: str, likelihood: str, schedule: str
-    ) -> None:
-        spec = load_spec(
-            TEMPLATE,
-            [
-                f"model.family={family}",
-                f"model.likelihood={likelihood}",
-                f"objective.annealing={schedule}",
-            ],
-        )
-        assert spec.settings["family"] == Fixed(value=family)
-        assert spec.settings["likelihood"] == Fixed(value=likelihood)
-        assert spec.settings["annealing"] == Fixed(value=schedule)
+    @pytest.mark.parametrize(("name", "value"), list(choices_of_fields()))
+    def test_every_choice_of_a_field_can_be_fixed(self, name: str, value: str) -> None:
+        field = FIELDS[name]
+        fixed = [f"{field.key}={value}", *(f"{key}={v}" for key, v in needs(name, value).items())]
+        assert load_spec(TEMPLATE, fixed).settings[name] == Fixed(value=value)
 
     @pytest.mark.parametrize("overrides", DATA_SETS.values(), ids=DATA_SETS)
     def test_every_kind_of_data_can_be_named(self, overrides: list[str]) -> None:
@@ -124,6 +167,21 @@ class TestNaturalOverridesOfTheTemplate:
             ["model.likelihood=gaussian_learned", "model.sigma2=0.1"],
             ["space.sigma2={low=0.1, high=10, log=true}"],
             ["space.likelihood=['gaussian', 'bernoulli']"],
+            [
+                "space.likelihood=['gaussian_optimal', 'laplace']",
+                "model.output_activation=sigmoid",
+            ],
+            ["space.regulariser=['kl', 'free_bits', 'wae_mmd']", "objective.mmd_weight=3"],
+            ["space.regulariser=['kl', 'geco']", "space.target_se={low=1, high=9}"],
+            ["objective.regulariser=free_bits", "model.posterior=full", "objective.group_size=0"],
+            ["space.prior=['standard', 'mixture']", "space.prior_components=[4, 16]"],
+            ["objective.annealing=cosine", "objective.warmup=0.3"],
+            ["objective.annealing=delayed", "objective.delay=0.2", "objective.warmup=0.3"],
+            [
+                "objective.annealing=stepwise",
+                "objective.milestones=[0, 0.5]",
+                "space.milestone_weights=[[0, 1], [0.5, 1]]",
+            ],
             ["objective.annealing=linear", "objective.warmup=0.3"],
             ["objective.annealing=sigmoid", "objective.annealing_unit=epoch"],
             ["space.annealing=['constant', 'cyclical']", "space.cycles=[2, 4]"],
@@ -138,6 +196,49 @@ class TestNaturalOverridesOfTheTemplate:
     )
     def test_what_is_often_tried_is_not_refused(self, overrides: list[str]) -> None:
         assert load_spec(TEMPLATE, overrides)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_only_required_fields_lack_a_default_that_works(name: str) -> None:
+    condition = FIELDS[name].condition
+    assert condition is not None
+    given: dict[str, Any] = {condition.field: condition.values[0]}
+    given |= {n: value for n, value in EXAMPLES[name].items() if n in REQUIRED}
+    with pytest.raises(ConfigError, match=name):
+        SECTIONS[FIELDS[name].section](**given)
+
+
+def test_every_other_choice_needs_nothing() -> None:
+    for name, value in choices_of_fields():
+        given: dict[str, Any] = {name: value}
+        if not needs(name, value):
+            assert SECTIONS[FIELDS[name].section](**given)
+
+
+def test_milestones_are_fixed_by_a_list_and_chosen_from_a_list_of_lists(path: Path) -> None:
+    stepwise = '[objective]\nannealing = "stepwise"\nmilestones = [0, 0.5]\n'
+    spec = loaded(path, stepwise + "[space]\nmilestone_weights = [[0.25, 1], [1, 0]]")
+    assert spec.settings["milestones"] == Fixed(value=(0.0, 0.5))
+    assert spec.settings["milestone_weights"] == Choice(choices=((0.25, 1.0), (1.0, 0.0)))
+    assert (
+        json.dumps(spec.to_dict()["space"]) == '{"milestone_weights": [[0.25, 1.0], [1.0, 0.0]]}'
+    )
+    assert Spec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_what_no_trial_reads_is_no_part_of_the_normalised_spec(path: Path) -> None:
+    spec = loaded(path, '[objective]\nregulariser = "wae_mmd"\n[model]\nlikelihood = "beta"')
+    document = spec.to_dict()
+    assert document["objective"]["mmd_weight"] == 10.0
+    unread = ("beta", "gamma", "sigma2", "output_activation", "prior_scale", "annealing_unit")
+    assert [name for name in unread if name in spec.settings] == []
+
+
+def test_the_evaluation_has_a_section(path: Path) -> None:
+    spec = loaded(path, "[evaluation]\niwae_samples = 5000", "evaluation.samples=3")
+    assert (spec.evaluation.iwae_samples, spec.evaluation.samples) == (5000, 3)
+    assert spec.to_dict()["evaluation"]["diagnostic_examples"] == 1000
+    assert Spec.from_dict(spec.to_dict()) == spec
 
 
 def test_hidden_is_fixed_by_a_list_and_chosen_from_a_list_of_lists(path: Path) -> None:
@@ -186,6 +287,49 @@ class TestOverrides:
         assert "the value must be TOML" in only_problem(path, "", "space.beta={low=")
 
 
+class TestOverridesOfWhatOthersDependOn:
+    """What the file says of fields that no trial reads any more is dropped, as if never said."""
+
+    TEXT = """
+    [model]
+    likelihood = "gaussian"
+    sigma2 = 0.25
+    [space]
+    annealing = ["linear", "sigmoid"]
+    warmup = [0.1, 0.2]
+    beta = { low = 0.1, high = 1 }
+    """
+
+    @pytest.mark.parametrize(
+        ("override", "dropped"),
+        [
+            ("model.likelihood=bernoulli", "sigma2"),
+            ("space.likelihood=[mse, bernoulli]", "sigma2"),
+            ("space.likelihood={choices=['mse', 'bernoulli']}", "sigma2"),
+            ("objective.annealing=constant", "warmup"),
+            ("objective.regulariser=wae_mmd", "beta"),
+        ],
+    )
+    def test_it_takes_along_what_depended_on_it(
+        self, path: Path, override: str, dropped: str
+    ) -> None:
+        override = override.replace("[mse, bernoulli]", "['mse', 'bernoulli']")
+        assert dropped in loaded(path, self.TEXT).settings
+        assert dropped not in loaded(path, self.TEXT, override).settings
+
+    def test_it_leaves_what_still_counts(self, path: Path) -> None:
+        spec = loaded(path, self.TEXT, "model.likelihood=gaussian_learned")
+        assert spec.settings["sigma2"] == Fixed(value=0.25)
+
+    def test_what_is_overridden_itself_is_told_where_it_does_not_count(self, path: Path) -> None:
+        problem = only_problem(path, self.TEXT, "model.likelihood=bernoulli", "model.sigma2=1")
+        assert problem.startswith("model.sigma2: counts only where likelihood is")
+
+    def test_a_misspelt_name_drops_nothing(self, path: Path) -> None:
+        problem = only_problem(path, self.TEXT, "objective.regulariser=wae_mdm")
+        assert problem.endswith("did you mean 'wae_mmd'?")
+
+
 class TestFiles:
     def test_a_missing_file_is_named_with_its_neighbours(self, tmp_path: Path) -> None:
         (tmp_path / "sweep.toml").write_text(GOOD)
@@ -215,8 +359,8 @@ LINES = {
     "unknown section": (
         "[modle]\nfamily = 'mlp'",
         (
-            "modle: a section must be one of [study], [data], [model], [objective], [train], [run], "
-            "[space], but got 'modle'; did you mean 'model'?"
+            "modle: a section must be one of [study], [data], [model], [objective], [train], "
+            "[evaluation], [run], [space], but got 'modle'; did you mean 'model'?"
         ),
     ),
     "unknown key": ("[model]\nfamiliy = 'mlp'", "model.familiy: * did you mean 'family'?"),
@@ -278,8 +422,8 @@ LINES = {
     "unknown choice": (
         '[model]\nfamily = "mpl"',
         (
-            "model.family: must be one of 'linear', 'mlp', 'conv', but got \"mpl\" (a string); "
-            "did you mean 'mlp'?"
+            "model.family: must be one of 'linear', 'mlp', 'conv', 'resnet', but got \"mpl\" "
+            "(a string); did you mean 'mlp'?"
         ),
     ),
     "unknown choice in a list": (
@@ -422,8 +566,8 @@ LINES = {
     "warm-up without a linear schedule": (
         '[space]\nwarmup = { low = 0.1, high = 0.9 }\nannealing = ["constant", "sigmoid"]',
         (
-            "space.warmup: counts only where annealing is 'linear', but annealing is always "
-            "'constant' or 'sigmoid'; remove it, or let annealing be 'linear'."
+            "space.warmup: counts only where annealing is 'linear' or 'cosine' or 'delayed', but "
+            "annealing is always 'constant' or 'sigmoid'; remove it, or let annealing be 'linear'."
         ),
     ),
     "fixed midpoint without a sigmoid": (
@@ -448,6 +592,124 @@ LINES = {
             "model.sigma2: counts only where likelihood is 'gaussian' or 'gaussian_learned', but "
             "likelihood is always 'bernoulli'*"
         ),
+    ),
+    "beta without a reader": (
+        '[objective]\nregulariser = "capacity"\nbeta = 2',
+        (
+            "objective.beta: counts only where regulariser is 'kl' or 'free_bits' or 'tcvae' or "
+            "'squashed', but regulariser is always 'capacity'; remove it, or let regulariser be 'kl'."
+        ),
+    ),
+    "capacity without its regulariser": (
+        "[objective]\ncapacity_nats = 5",
+        "objective.capacity_nats: counts only where regulariser is 'capacity', *",
+    ),
+    "components of a single normal": (
+        "[model]\nprior_components = 5",
+        "model.prior_components: counts only where prior is 'mixture' or 'vamp', *",
+    ),
+    "activation of logits": (
+        '[model]\nlikelihood = "bernoulli"\noutput_activation = "sigmoid"',
+        "model.output_activation: counts only where likelihood is 'gaussian' or *",
+    ),
+    "ramp shape of a sigmoid": (
+        '[objective]\nannealing = "sigmoid"\nramp_shape = "cosine"',
+        "objective.ramp_shape: counts only where annealing is 'cyclical' or 'delayed', *",
+    ),
+    "no target": (
+        '[objective]\nregulariser = "geco"',
+        (
+            "objective.target_se: must be given where regulariser is 'geco', but got nothing; "
+            "write target_se = 10.0 under [objective]."
+        ),
+    ),
+    "no target among several regularisers": (
+        '[space]\nregulariser = ["kl", "geco"]',
+        "objective.target_se: must be given where regulariser is 'geco', *",
+    ),
+    "target of a likelihood without an error": (
+        '[objective]\nregulariser = "geco"\ntarget_se = 3\n[model]\nlikelihood = "bernoulli"',
+        (
+            "objective.regulariser: Regulariser 'geco' aims at a squared error and must have "
+            "likelihood='gaussian' or 'mse', but got likelihood='bernoulli'."
+        ),
+    ),
+    "target of one likelihood of two": (
+        (
+            '[objective]\nregulariser = "geco"\ntarget_se = 3\n'
+            '[space]\nlikelihood = ["gaussian", "laplace"]'
+        ),
+        (
+            "objective.regulariser: * but got likelihood='laplace'. Every combination is tried: "
+            "narrow likelihood, or make two sweeps."
+        ),
+    ),
+    "free bits per latent of a full covariance": (
+        '[objective]\nregulariser = "free_bits"\n[model]\nposterior = "full"',
+        "objective.group_size: Free bits per group need a KL that is a sum over latents: *",
+    ),
+    "free bits per group under a mixture": (
+        (
+            '[objective]\nregulariser = "free_bits"\n'
+            '[space]\nprior = ["standard", "mixture"]\ngroup_size = [0, 4]'
+        ),
+        (
+            "space.group_size: Free bits per group need * takes all latents as one group. Every "
+            "combination is tried: narrow group_size or prior, or make two sweeps."
+        ),
+    ),
+    "covariance of many latents": (
+        '[model]\nposterior = "full"\n[space]\nlatent_dim = { low = 2, high = 128 }',
+        (
+            "space.latent_dim: `latent_dim <= 64` must hold for posterior 'full', but got "
+            "latent_dim=128. Every combination is tried: narrow latent_dim, or make two sweeps."
+        ),
+    ),
+    "covariance under a VampPrior": (
+        '[model]\nposterior = "full"\nprior = "vamp"',
+        "model.prior: Prior 'vamp' mixes the posteriors of its pseudo-inputs and must have *",
+    ),
+    "discrepancy of a batch of one": (
+        '[objective]\nregulariser = "wae_mmd"\n[train]\nbatch_size = 1',
+        "train.batch_size: `batch_size >= 2` must hold for regulariser 'wae_mmd', *",
+    ),
+    "no milestones": (
+        '[objective]\nannealing = "stepwise"\nmilestone_weights = [1.0]',
+        "objective.milestones: must be given where annealing is 'stepwise', but got nothing; *",
+    ),
+    "number for milestones": (
+        '[objective]\nannealing = "stepwise"\nmilestones = 0.5\nmilestone_weights = [1.0]',
+        "objective.milestones: must be a list of numbers, but got 0.5; write [0.5].",
+    ),
+    "milestones beyond the training": (
+        '[objective]\nannealing = "stepwise"\nmilestones = [5]\nmilestone_weights = [1.0]',
+        "objective.milestones: `0 <= milestones[i] <= 1` must hold*",
+    ),
+    "weights above one": (
+        '[objective]\nannealing = "stepwise"\nmilestones = [0.5]\nmilestone_weights = [2]',
+        "objective.milestone_weights: `0 <= milestone_weights[i] <= 1` must hold*",
+    ),
+    "fewer weights than milestones": (
+        (
+            '[objective]\nannealing = "stepwise"\nmilestones = [0.2, 0.5]\n'
+            "[space]\nmilestone_weights = [[0.5, 1], [1]]"
+        ),
+        "objective.milestones: `len(milestones) == len(milestone_weights) >= 1 and * is (1.0,).",
+    ),
+    "range of milestones": (
+        (
+            '[objective]\nannealing = "stepwise"\nmilestone_weights = [1]\n'
+            "[space]\nmilestones = { low = 0, high = 1 }"
+        ),
+        "space.milestones: a range needs numbers, but got a table; write a list such as *",
+    ),
+    "misspelt key of the evaluation": (
+        "[evaluation]\niwae_sample = 5",
+        "evaluation.iwae_sample: * did you mean 'iwae_samples'?",
+    ),
+    "no draws": (
+        "[evaluation]\nsamples = 0",
+        "evaluation.samples: `samples >= 1` must hold *",
     ),
     "fixed and searched": (
         "[train]\nepochs = 5\n[space]\nepochs = [1, 2]",
@@ -491,8 +753,13 @@ STUDY_LINES = {
     ),
     "nats of two measures": (
         ["study.distortion=nll", 'space.likelihood=["gaussian", "bernoulli"]'],
-        "nats of Bernoulli probabilities and of a Gaussian density do not compare",
+        "nats of a density and of binary probabilities do not compare",
     ),
+    "nats of levels and of a density": (
+        ["study.distortion=nll", 'space.likelihood=["laplace", "categorical256"]'],
+        "nats of a density and of probabilities of 256 levels do not compare",
+    ),
+    "word for a truth": (["study.dedupe=yes"], "study.dedupe: must be true or false, but got"),
     "misspelt sampler": (["study.sampler=nsga"], "did you mean 'nsga2'?"),
     "misspelt distortion": (["study.distortion=nlll"], "did you mean 'nll'?"),
     "no trials": (["study.trials=0"], "`trials >= 1` must hold, but got trials=0"),
@@ -514,7 +781,11 @@ STUDY_LINES = {
     "misspelt scheme": (["study.storage=sqllite:///a.db"], "did you mean 'sqlite'?"),
     "bernoulli of real numbers": (
         ["data.name=gaussian", "data.spectrum=[2, 1]", "model.likelihood=bernoulli"],
-        "model.likelihood: Bernoulli needs pixels between 0 and 1",
+        "model.likelihood: 'bernoulli' needs pixels between 0 and 1",
+    ),
+    "beta of real numbers": (
+        ["data.name=gaussian", "data.spectrum=[2, 1]", "space.likelihood=['gaussian', 'beta']"],
+        "space.likelihood: 'beta' needs pixels between 0 and 1",
     ),
     "misspelt data set": (["data.name=digitss"], "Did you mean 'digits'?"),
     "bad share of data": (["data.heldout_fraction=2"], "data.heldout_fraction: `0 < heldout_"),
@@ -564,7 +835,9 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
             ),
             "latent_dim": st.integers(1, 9).map(lambda low: {"low": low, "high": 10, "points": 2}),
             "hidden": st.sampled_from([[64], [[64], [32, 32]]]),
-            "annealing": st.sampled_from(["linear", ["linear", "constant"]]),
+            "annealing": st.sampled_from(["linear", ["linear", "constant", "cosine"]]),
+            "regulariser": st.sampled_from(["kl", ["kl", "free_bits", "tcvae"]]),
+            "prior": st.sampled_from(["scaled", ["standard", "learned"]]),
             "learning_rate": st.sampled_from([1, {"low": 1e-4, "high": 1e-2, "step": 1e-3}]),
         },
     )
@@ -597,6 +870,7 @@ class TestChanges:
             "space.beta.low=0.001",
             "space.beta.high=3",
             "space.beta.points=3",
+            "study.dedupe=true",
             "data.root=there",
             "data.download=true",
         ],
@@ -621,6 +895,8 @@ class TestChanges:
             ("space.beta.log=false", "space.beta: must stay the same"),
             ("space.beta.unit=raw", "space.beta: must stay the same"),
             ("space.epochs=[1, 2]", "space.epochs: must stay the same"),
+            ("model.posterior=full", "model.posterior: .* was 'diagonal' and is now 'full'"),
+            ("evaluation.samples=9", "evaluation.samples: .* was 1 and is now 9"),
         ],
     )
     def test_what_mixes_incomparable_trials_is_told_with_the_way_on(
@@ -633,6 +909,35 @@ class TestChanges:
         with pytest.raises(SpecError, match=line):
             raise SpecError([problem])
         assert problem.endswith("go on under a new name: --set study.name=mnist-beta-2")
+
+    def test_a_study_of_version_1_goes_on_though_that_knew_fewer_fields(self) -> None:
+        """The document is what rdsweep 0.1 stored of a spec with every kind of setting."""
+        old = json.loads(Path(__file__).with_name("spec_of_version_1.json").read_text())
+        spec = Spec.from_dict(old)
+        assert changes(old, spec.to_dict()) == []
+        assert spec.settings["posterior"] == Fixed(value="diagonal")
+        assert spec.settings["output_activation"] == Fixed(value="none")
+        assert spec.evaluation.iwae_samples == 64
+        assert not spec.study.dedupe
+
+    @pytest.mark.parametrize(
+        ("section", "value", "line"),
+        [
+            ("model", {"prior": "vamp"}, "model.prior: must .* was 'standard' and is now 'vamp'"),
+            ("model", {"latent_dim": 3}, "model.latent_dim: must stay the same"),
+            ("evaluation", {"iwae_samples": 5}, "evaluation.iwae_samples: .* was 64 and is now 5"),
+        ],
+    )
+    def test_it_does_not_take_in_what_that_version_did_not_know(
+        self, section: str, value: dict[str, Any], line: str
+    ) -> None:
+        old = json.loads(Path(__file__).with_name("spec_of_version_1.json").read_text())
+        new = Spec.from_dict(old).to_dict()
+        new[section] |= value
+        for name in value:
+            new["space"].pop(name, None)
+        with pytest.raises(SpecError, match=line):
+            raise SpecError(changes(old, Spec.from_dict(new).to_dict()))
 
     def test_the_next_name_counts_on(self, path: Path) -> None:
         old, new = loaded(path), loaded(path, "", "train.epochs=3", "study.name=a-2")

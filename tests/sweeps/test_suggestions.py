@@ -109,8 +109,9 @@ def test_a_discrete_space_is_covered_without_duplicates_and_then_exhausted(
     [
         {"latent_dim": {"low": 2, "high": 9}, "reduction": ["sum", "mean", "pixel_mean"]},
         {"annealing": ["constant", "linear"], "warmup": {"low": 0.1, "high": 0.9}},
+        {"regulariser": ["kl", "wae_mmd"], "beta": BETA},
     ],
-    ids=["discrete", "with a branch of one point"],
+    ids=["discrete", "with a branch of one point", "with a beta that one loss lacks"],
 )
 def test_a_batch_holds_no_trial_twice_nor_one_from_before(
     tmp_path: Path, sampler: str, space: dict[str, Any]
