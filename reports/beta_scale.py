@@ -7,7 +7,9 @@ from typing import Final, final
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import Colormap, ListedColormap, LogNorm
+from matplotlib.colors import Colormap, ListedColormap, LogNorm, to_rgba
+
+from reports import style
 
 _DARKEST_TO_LIGHTEST: Final = (0.0, 0.93)
 """viridis without its palest yellows, which vanish on paper."""
@@ -25,8 +27,10 @@ class BetaScale:
         """Returns the map from β to 0…1; a β of 0 gets the colour of the lowest."""
         return LogNorm(vmin=self.low, vmax=self.high, clip=True)
 
-    def colour(self, beta: float) -> tuple[float, float, float, float]:
-        """Returns the colour of one β as red, green, blue and opacity."""
+    def colour(self, beta: float | None) -> tuple[float, float, float, float]:
+        """Returns the colour of one β as red, green, blue and opacity; grey for no β."""
+        if beta is None:
+            return to_rgba(style.FAINT)
         position = float(self.norm()(max(beta, self.low)))
         red, green, blue, opacity = beta_colormap()(position)
         return float(red), float(green), float(blue), float(opacity)
@@ -36,9 +40,9 @@ class BetaScale:
         return log_ticks(self.low, self.high)
 
 
-def beta_scale_of(betas: Iterable[float]) -> BetaScale:
+def beta_scale_of(betas: Iterable[float | None]) -> BetaScale:
     """Returns the scale that spans the positive, finite ones of these β, at least a factor of 4."""
-    usable = [beta for beta in betas if math.isfinite(beta) and beta > 0]
+    usable = [beta for beta in betas if beta is not None and math.isfinite(beta) and beta > 0]
     low, high = (min(usable), max(usable)) if usable else (1.0, 1.0)
     if high / low < 4:
         centre = math.sqrt(low * high)

@@ -1,8 +1,8 @@
 """What a report knows of a study: everything that it reads from the database, read once."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, final
 
 import numpy as np
@@ -23,6 +23,7 @@ from studies.study_records import get_study
 
 SHOWN: Final = 8
 """How many front trials the training and reconstruction figures have room for."""
+TRAVERSAL_KINDS: Final = ("traversals", "traversal_latents")
 
 
 @final
@@ -30,7 +31,8 @@ SHOWN: Final = 8
 class Dossier:
     """A study with its trials in order of number, and what the database holds of them.
 
-    Epochs, latents, reconstructions and samples are keyed by trial number and may lack trials.
+    Epochs, latents, reconstructions, samples and traversals are keyed by trial number and may
+    lack trials; traversals then by kind.
     """
 
     study: StudyRecord
@@ -39,6 +41,7 @@ class Dossier:
     latents: Mapping[int, Sequence[LatentRecord]]
     reconstructions: Mapping[int, ArtifactRecord]
     samples: Mapping[int, ArtifactRecord]
+    traversals: Mapping[int, Mapping[str, ArtifactRecord]] = field(default_factory=dict)
 
     @property
     def measure(self) -> DistortionMeasure:
@@ -88,6 +91,11 @@ class Dossier:
         """Returns at most so many front trials, evenly along the front, with both of its ends."""
         return spread(self.front(), most)
 
+    def traversed(self) -> TrialRecord | None:
+        """Returns the trial whose latents are shown: the middle one of the front's active ones."""
+        active = [trial for trial in self.front() if trial.active_units]
+        return active[len(active) // 2] if active else None
+
     def _is_measured(self, trial: TrialRecord) -> bool:
         rate, distortion = trial.rate_nats, self.measure.of(trial)
         known = rate is not None and math.isfinite(rate) and distortion is not None
@@ -119,10 +127,26 @@ def gather_dossier(database: Database, study_name: str) -> Dossier:
     front = {trial.number for trial in bare.front()}
     drawn = front | {trial.number for trial in bare.collapsed()}
     pictured = {trial.number for trial in bare.shown_front()}
+    traversed = bare.traversed()
     return replace(
         bare,
         epochs=epochs_of(database, study_name, drawn),
         latents=latents_of(database, study_name, front),
         reconstructions=artifacts_of(database, study_name, "reconstructions", pictured),
         samples=artifacts_of(database, study_name, "samples", pictured),
+        traversals=_traversals(database, study_name, {traversed.number} if traversed else set()),
     )
+
+
+def _traversals(
+    database: Database, study_name: str, numbers: Collection[int]
+) -> Mapping[int, Mapping[str, ArtifactRecord]]:
+    """Returns the pictures and the latents of the trials that stored both."""
+    pictures, latents = (
+        artifacts_of(database, study_name, kind, numbers) for kind in TRAVERSAL_KINDS
+    )
+    return {
+        number: dict(zip(TRAVERSAL_KINDS, (pictures[number], latents[number]), strict=True))
+        for number in pictures
+        if number in latents
+    }

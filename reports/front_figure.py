@@ -129,14 +129,14 @@ def _draw_staircase(axes: Axes, plane: FrontPlane) -> list[Line2D]:
 
 
 def _draw_points(axes: Axes, plane: FrontPlane, scale: BetaScale) -> list[Line2D]:
-    markers = style.markers_of(point.reduction for point in plane.points)
+    markers = style.markers_of(point.kind for point in plane.points)
     shown = [point for point in plane.points if plane.shows(point)]
     for on_front in (False, True):
-        for reduction, marker in markers.items():
-            group = [p for p in shown if (p.on_front, p.reduction) == (on_front, reduction)]
+        for kind, marker in markers.items():
+            group = [p for p in shown if (p.on_front, p.kind) == (on_front, kind)]
             _draw_group(axes, group, marker, scale, on_front=on_front)
     _label_front(axes, plane)
-    return [*_reduction_handles(markers), *_draw_collapsed(axes, shown)]
+    return [*_marker_handles(markers, plane.marked), *_draw_collapsed(axes, shown)]
 
 
 def _draw_group(
@@ -158,7 +158,7 @@ def _draw_group(
     )
 
 
-def _reduction_handles(markers: Mapping[str, str]) -> list[Line2D]:
+def _marker_handles(markers: Mapping[str, str], marked: str) -> list[Line2D]:
     return [
         Line2D(
             [],
@@ -169,7 +169,7 @@ def _reduction_handles(markers: Mapping[str, str]) -> list[Line2D]:
             markerfacecolor=style.FAINT,
             markeredgecolor=style.INK,
             markeredgewidth=0.7,
-            label=f"reduction: {style.plain(name)}",
+            label=f"{marked}: {style.plain(name)}",
         )
         for name, marker in markers.items()
     ]

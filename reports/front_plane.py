@@ -11,10 +11,20 @@ from reports.axis_limits import AxisLimits, far_limit, limits_of
 from reports.distortion import DistortionMeasure
 from reports.dossier import Dossier
 from reports.numbers_text import short
+from reports.varied_settings import marked_setting, setting_of
 from studies.rate_distortion import shannon_distortion
 from studies.records import StudyRecord
 
 _CURVE_POINTS: Final = 241
+_MARKED_WORDS: Final = {
+    "regulariser": "the regulariser beside the reconstruction",
+    "likelihood": "the likelihood",
+    "prior": "the prior",
+    "posterior": "the encoder's covariance",
+    "annealing": "the annealing schedule",
+    "family": "the network family",
+    "reduction": "the reduction of its loss",
+}
 _LABEL_ROOM: Final = 0.09
 """Room left of R = 0 for the numbers of the trials there, as a share of the axis."""
 
@@ -22,13 +32,17 @@ _LABEL_ROOM: Final = 0.09
 @final
 @dataclass(frozen=True, kw_only=True)
 class FrontPoint:
-    """One complete trial on the plane; rate in nats, distortion in the study's unit."""
+    """One complete trial on the plane; rate in nats, distortion in the study's unit.
+
+    `kind` is its value of the setting that the markers tell apart; `beta` is None where the
+    regulariser reads none.
+    """
 
     number: int
     rate_nats: float
     distortion: float
-    beta: float
-    reduction: str
+    beta: float | None
+    kind: str
     collapsed: bool
     on_front: bool
 
@@ -41,6 +55,7 @@ class FrontPlane:
     `bound` is the Shannon curve as (rate, distortion) pairs, empty where D is no squared error;
     `elbo_levels` are values of D + R in nats, empty where D is no NLL. `gaussian_source` says that
     the bound is that of the source itself, below which nothing lies, and not of a sample.
+    `marked` is the setting that the shapes of the markers stand for.
     """
 
     measure: DistortionMeasure
@@ -50,6 +65,7 @@ class FrontPlane:
     bound: tuple[tuple[float, float], ...]
     elbo_levels: tuple[float, ...]
     gaussian_source: bool
+    marked: str = "reduction"
 
     def front(self) -> tuple[FrontPoint, ...]:
         """Returns the points on the front, from low to high rate."""
@@ -67,7 +83,8 @@ class FrontPlane:
 
 def front_plane(dossier: Dossier) -> FrontPlane:
     """Returns the front figure's record for a study, also for one without complete trials."""
-    points = tuple(_points(dossier))
+    marked = marked_setting(dossier.measured())
+    points = tuple(_points(dossier, marked))
     rates = _rate_limits(points, dossier)
     source = _source_spectrum(dossier.study)
     bound = _bound(source or dossier.study.spectrum, dossier.measure, rates.high)
@@ -80,6 +97,7 @@ def front_plane(dossier: Dossier) -> FrontPlane:
         bound=bound,
         elbo_levels=_elbo_levels(points, rates, distortions, dossier.measure),
         gaussian_source=source is not None,
+        marked=marked,
     )
 
 
@@ -90,11 +108,13 @@ def caption_of(plane: FrontPlane) -> str:
             "Each marker is one complete trial, measured on held-out data at β = 1: to the left is "
             "cheaper (fewer nats through the latents), lower is more faithful. The staircase joins "
             "the front: the trials that no other trial beats in both. Colour is the canonical β that "
-            "the trial was trained with, shape the reduction of its loss."
+            f"the trial was trained with, shape {_MARKED_WORDS[plane.marked]}."
         )
     ]
     if plane.distortions.log:
         sentences.append("The axis of D is logarithmic.")
+    if any(point.beta is None for point in plane.points):
+        sentences.append("Grey markers have no β: their regulariser is not a weighted KL.")
     if any(point.collapsed for point in plane.points):
         sentences.append("A cross marks a collapsed trial: no latent unit is active.")
     if plane.bound:
@@ -125,7 +145,7 @@ def alt_of(plane: FrontPlane) -> str:
     return text + "."
 
 
-def _points(dossier: Dossier) -> list[FrontPoint]:
+def _points(dossier: Dossier, marked: str) -> list[FrontPoint]:
     on_front = {trial.number for trial in dossier.front()}
     points = []
     for trial in dossier.measured():
@@ -136,7 +156,7 @@ def _points(dossier: Dossier) -> list[FrontPoint]:
                 rate_nats=trial.rate_nats,
                 distortion=distortion,
                 beta=trial.beta,
-                reduction=trial.reduction,
+                kind=setting_of(trial, marked),
                 collapsed=bool(trial.collapsed),
                 on_front=trial.number in on_front,
             )

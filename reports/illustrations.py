@@ -13,18 +13,22 @@ from reports import (
     latents_figure,
     reconstructions_figure,
     samples_figure,
+    settings_figure,
     training_figure,
+    traversals_figure,
 )
 from reports.beta_scale import beta_scale_of
 from reports.dossier import Dossier
 
 _TITLES: Final = {
     "front": "The rate–distortion front",
+    "settings": "What each setting does",
     "hypervolume": "Progress of the search",
     "training": "Training of the front trials",
     "latents": "Use of the latents",
     "reconstructions": "Reconstructions along the front",
     "samples": "Samples from the prior along the front",
+    "traversals": "What the latents draw",
 }
 
 
@@ -46,11 +50,13 @@ class Illustration:
 def illustrations(dossier: Dossier) -> Iterator[Illustration]:
     """Yields every figure of a report, drawn when it is asked for."""
     yield _front(dossier)
+    yield _settings(dossier)
     yield _hypervolume(dossier)
     yield _training(dossier)
     yield _latents(dossier)
     yield _reconstructions(dossier)
     yield _samples(dossier)
+    yield _traversals(dossier)
 
 
 def _front(dossier: Dossier) -> Illustration:
@@ -62,6 +68,24 @@ def _front(dossier: Dossier) -> Illustration:
         figure=front_figure.draw_front(plane),
         caption=front_plane.caption_of(plane),
         alt=front_plane.alt_of(plane),
+    )
+
+
+def _settings(dossier: Dossier) -> Illustration:
+    if dossier.refusal is not None:
+        return Illustration(name="settings", figure=None, caption=dossier.refusal)
+    panels = settings_figure.setting_panels(dossier)
+    if not panels.panels:
+        return Illustration(
+            name="settings",
+            figure=None,
+            caption="The trials differ in numbers only: no setting with a few named values varies.",
+        )
+    return Illustration(
+        name="settings",
+        figure=settings_figure.draw_settings(panels),
+        caption=settings_figure.caption_of(panels),
+        alt=settings_figure.alt_of(panels),
     )
 
 
@@ -137,6 +161,19 @@ def _samples(dossier: Dossier) -> Illustration:
         figure=samples_figure.draw_samples(pictures),
         caption=samples_figure.caption_of(pictures),
         alt=samples_figure.alt_of(pictures),
+    )
+
+
+def _traversals(dossier: Dossier) -> Illustration:
+    pictures = traversals_figure.traversals(dossier)
+    if not pictures.rows:
+        caption = "No front trial with an active latent has stored traversals."
+        return Illustration(name="traversals", figure=None, caption=caption)
+    return Illustration(
+        name="traversals",
+        figure=traversals_figure.draw_traversals(pictures),
+        caption=traversals_figure.caption_of(pictures),
+        alt=traversals_figure.alt_of(pictures),
     )
 
 

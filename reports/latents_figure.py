@@ -27,7 +27,7 @@ class LatentUse:
     """One trial's latents, active ones first, each group from the largest KL to the smallest."""
 
     number: int
-    beta: float
+    beta: float | None
     rate_nats: float
     active: int
     kl_nats: tuple[float, ...]

@@ -10,7 +10,10 @@ from typing import Final, final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports import numbers_text
+from reports.comparison import compare
 from reports.dossier import Dossier
+from reports.front_tables import Table, diagnostics_table, weights_table
+from reports.numbers_text import trimmed
 from reports.settings_toml import settings_toml
 from reports.troubles import MOST_LISTED, Trouble, troubles
 from studies.records import TRIAL_STATES, TrialRecord
@@ -70,6 +73,9 @@ class Page:
     panels: tuple[Panel, ...]
     front_columns: tuple[str, ...]
     front: tuple[FrontRow, ...]
+    weights: Table
+    diagnostics: Table
+    comparison: Table | None
     troubles: tuple[Trouble, ...]
     troubles_left_out: int
     query_for_more: str
@@ -94,6 +100,9 @@ def page_of(dossier: Dossier, panels: Sequence[Panel], generated_at: datetime) -
         panels=tuple(panels),
         front_columns=tuple(_cells(dossier, None)),
         front=tuple(_front_row(dossier, trial) for trial in dossier.front()),
+        weights=weights_table(dossier.front()),
+        diagnostics=diagnostics_table(dossier.front()),
+        comparison=_comparison(dossier),
         troubles=listed[:MOST_LISTED],
         troubles_left_out=len(listed) - len(listed[:MOST_LISTED]),
         query_for_more=f"rdsweep query {name} --where \"state != 'complete' or collapsed\"",
@@ -196,9 +205,43 @@ def _notes(dossier: Dossier) -> tuple[str, ...]:
         notes.append(_GREY_BCE)
     if dossier.refusal is not None:
         notes.append(dossier.refusal)
+    notes += _trial_notes(dossier)
     if any(trial.state in {"queued", "running"} for trial in dossier.trials):
         notes.append("The sweep has not finished: this report shows what is stored so far.")
     return tuple(notes)
+
+
+def _trial_notes(dossier: Dossier) -> list[str]:
+    """Returns what trials noted of themselves, each sentence once with the trials it is about."""
+    numbers: dict[str, list[int]] = {}
+    for trial in dossier.measured():
+        for note in trial.notes or ():
+            numbers.setdefault(note, []).append(trial.number)
+    return [f"{_trials_named(found)}: {note}" for note, found in numbers.items()]
+
+
+def _trials_named(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
+    return f"Trial {shown}" if len(numbers) == 1 else f"Trials {shown}"
+
+
+def _comparison(dossier: Dossier) -> Table | None:
+    comparison = compare(dossier)
+    if comparison is None:
+        return None
+    measured = ("trials", "R (nats)", f"D ({dossier.measure.unit})", "active latents", "collapsed")
+    rows = [
+        (
+            *group.values,
+            str(group.trials),
+            group.rate_nats.text(),
+            group.distortion.text(),
+            group.active_units.text(),
+            str(group.collapsed),
+        )
+        for group in comparison.groups
+    ]
+    return Table(columns=(*comparison.columns, *measured), rows=tuple(rows))
 
 
 def _front_row(dossier: Dossier, trial: TrialRecord) -> FrontRow:
@@ -212,16 +255,21 @@ def _front_row(dossier: Dossier, trial: TrialRecord) -> FrontRow:
 def _cells(dossier: Dossier, trial: TrialRecord | None) -> dict[str, str]:
     """Returns the table's cells by column; without a trial, empty cells for the header."""
     bits = any(front.bits_per_dim is not None for front in dossier.front())
+    reused = any(front.reused_from is not None for front in dossier.front())
     columns = ["β", "R (nats)", "D (squared error)", "D (NLL, nats)", "ELBO (nats)", "MSE"]
     columns += ["PSNR (dB)", *(["bits per dim"] if bits else []), "active latents"]
-    columns += ["reduction", "raw weight", "annealing", "likelihood", "σ²", "family"]
+    columns += ["regulariser", "reduction", "raw weight", "annealing", "likelihood", "σ²"]
+    columns += ["prior", "posterior", "family"]
     columns += ["learning rate", "batch", "epochs", "seed", "time"]
-    values = [""] * len(columns) if trial is None else _values(trial, bits=bits)
+    columns += ["taken over from"] if reused else []
+    values = [""] * len(columns)
+    if trial is not None:
+        values = _values(trial, bits=bits) + ([trimmed(trial.reused_from)] if reused else [])
     return dict(zip(columns, values, strict=True))
 
 
 def _values(trial: TrialRecord, *, bits: bool) -> list[str]:
-    short, trimmed = numbers_text.short, numbers_text.trimmed
+    short = numbers_text.short
     with_error = numbers_text.with_error
     sigma2 = trial.sigma2 if trial.sigma2_learned is None else trial.sigma2_learned
     return [
@@ -234,11 +282,14 @@ def _values(trial: TrialRecord, *, bits: bool) -> list[str]:
         short(trial.psnr_db),
         *([short(trial.bits_per_dim, 4)] if bits else []),
         f"{'?' if trial.active_units is None else trial.active_units} of {trial.latent_dim}",
+        trial.regulariser,
         trial.reduction,
         trimmed(trial.raw_weight),
         trial.annealing,
         trial.likelihood,
         trimmed(sigma2),
+        trial.prior,
+        trial.posterior,
         trial.family,
         trimmed(trial.learning_rate),
         str(trial.batch_size),

@@ -33,7 +33,7 @@ class PictureRow:
     """One front trial's pictures: [image, height, width, 1 or 3], in [0, 1]."""
 
     number: int
-    beta: float
+    beta: float | None
     rate_nats: float
     distortion: float
     images: Pictures
@@ -42,9 +42,9 @@ class PictureRow:
         """Returns the two lines that stand beside the pictures."""
         rate = rate_text(self.rate_nats)
         relation = "" if rate.startswith("<") else "= "
+        beta = "no β" if self.beta is None else f"β = {trimmed(self.beta)}"
         return (
-            f"trial {self.number}, β = {trimmed(self.beta)}\n"
-            f"R {relation}{rate} nats, D = {short(self.distortion)}"
+            f"trial {self.number}, {beta}\nR {relation}{rate} nats, D = {short(self.distortion)}"
         )
 
 
@@ -79,8 +79,9 @@ def read_stacks(
     for trial in dossier.shown_front():
         if trial.number not in artifacts:
             continue
-        stack = _stack(artifacts[trial.number], folder, groups)
-        if stack is None or (stacks and stacks[0][1].shape != stack.shape):
+        axes = 4 if groups == 1 else 5
+        stack = read_array(artifacts[trial.number], folder, axes=axes)
+        if stack is None or len(stack) != groups or (stacks and stacks[0][1].shape != stack.shape):
             unreadable.append(trial.number)
         else:
             stacks.append((trial, stack))
@@ -114,18 +115,29 @@ def draw_rows(rows: Sequence[tuple[str, Pictures]]) -> Figure:
     return figure
 
 
-def _stack(artifact: ArtifactRecord, folder: Path, groups: int) -> Stack | None:
-    """Returns the stored pictures, or None where the stored array is no such thing."""
+def read_array(artifact: ArtifactRecord, folder: str | Path, *, axes: int) -> Stack | None:
+    """Returns stored pictures as ``[group, image, height, width, colour]``, values in [0, 1].
+
+    Args:
+        artifact: An array ``[group, image, colour, height, width]``; with 4 axes, one group.
+        folder: Where files of the study lie.
+        axes: How many axes the stored array must have, 4 or 5.
+
+    Returns:
+        At most ten images of each group; None where the stored array is no such thing.
+    """
     try:
         content = artifact.content
         if content is None:
-            content = (folder / (artifact.path or "")).read_bytes()
+            content = (Path(folder) / (artifact.path or "")).read_bytes()
         array = np.load(io.BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    if groups == 1:
+    if array.ndim != axes:
+        return None
+    if axes == 4:
         array = array[np.newaxis]
-    is_stack = array.ndim == 5 and array.shape[0] == groups and array.shape[2] in {1, 3}
+    is_stack = array.shape[2] in {1, 3}
     if not is_stack or array.size == 0 or array.dtype.kind not in "buif":
         return None
     scale = 255.0 if array.dtype == np.uint8 else 1.0

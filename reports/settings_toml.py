@@ -8,13 +8,30 @@ from typing import Any, Final
 _SECTIONS: Final = ("model", "objective", "train")
 
 _UNREAD: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "hidden": ("family", ("linear", "conv")),
-    "sigma2": ("likelihood", ("bernoulli",)),
+    "hidden": ("family", ("linear", "conv", "resnet")),
+    "sigma2": (
+        "likelihood",
+        (
+            "gaussian_optimal",
+            "gaussian_pixel",
+            "bernoulli",
+            "continuous_bernoulli",
+            "beta",
+            "laplace",
+            "discretized_logistic",
+            "categorical256",
+            "mse",
+            "bce",
+        ),
+    ),
+    "beta": ("regulariser", ("capacity", "wae_mmd", "geco")),
     "annealing_unit": ("annealing", ("constant",)),
 }
-"""The settings that no trial reads where another one of their section has one of these values.
+"""The settings with a value that no trial reads where another one of their section has one of these.
 
-A spec refuses them there; tests/sweeps/test_settings_toml.py loads every combination again.
+A spec refuses them there. All other settings are None where nothing reads them.
+tests/sweeps/test_settings_toml.py holds the table against the configurations, and loads every
+combination again.
 """
 
 

@@ -21,6 +21,18 @@ vision, and on no place of the β colour scale."""
 BOUND: Final = "#cc79a7"
 """Reddish purple of the same palette."""
 
+PALETTE: Final = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#1b1f24",
+    "#a6a11b",
+)
+"""Okabe & Ito's colours for values without an order, the yellow darkened for white paper."""
+
 _SETTINGS: Final[dict[str, Any]] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so that files repeat on every machine
     "font.size": 8.5,

@@ -33,7 +33,7 @@ class TrainingCurve:
     """
 
     number: int
-    beta: float
+    beta: float | None
     reduction: str
     collapsed: bool
     on_front: bool
@@ -285,7 +285,7 @@ def _handles(curves: TrainingCurves, scale: BetaScale) -> list[Line2D]:
             color=scale.colour(curve.beta),
             marker=markers[curve.reduction],
             markersize=4.2,
-            label=f"trial {curve.number}, β = {trimmed(curve.beta)}",
+            label=_label(curve),
         )
         for curve in curves.front
     ]
@@ -296,3 +296,8 @@ def _handles(curves: TrainingCurves, scale: BetaScale) -> list[Line2D]:
 
 def _finite(values: Iterable[float]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
+
+
+def _label(curve: TrainingCurve) -> str:
+    beta = "no β" if curve.beta is None else f"β = {trimmed(curve.beta)}"
+    return f"trial {curve.number}, {beta}"

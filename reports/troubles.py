@@ -58,6 +58,10 @@ def _why_collapsed(trial: TrialRecord, largest_eigenvalue: float | None) -> str:
     https://arxiv.org/abs/1911.02469); it counts as dead where that is at most the threshold.
     """
     text = f"None of {trial.latent_dim} latents is active; R = {short(trial.rate_nats)} nats."
+    if trial.collapse == "never_active":
+        text += " None ever was, in any epoch."
+    if trial.collapse == "collapsed":
+        text += f" The last one died in epoch {trial.collapse_epoch}."
     if trial.level is None or largest_eigenvalue is None:
         return text
     share = 1 - (trial.active_threshold or 0.0)

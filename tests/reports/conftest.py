@@ -56,7 +56,7 @@ STUDY = StudyRecord(
 def _trial(
     number: int, rate: float | None, distortion: float | None, **changes: Any
 ) -> TrialRecord:
-    beta = float(changes.get("beta", 2.0 ** (5 - number % 11)))
+    beta = float(changes.get("beta") or 2.0 ** (5 - number % 11))
     latents = int(changes.get("latent_dim", 8))
     measured = rate is not None
     nll = None if distortion is None else 3.0 * distortion
@@ -124,7 +124,7 @@ def _epochs(trial: TrialRecord, numbers: Sequence[int]) -> tuple[EpochRecord, ..
             objective=1.0,
             annealing_weight=min(1.0, epoch / 3),
             nll_weight=1.0,
-            rate_weight=min(1.0, epoch / 3) * trial.beta,
+            rate_weight=min(1.0, epoch / 3) * (trial.beta or 0.0),
             seconds=0.5,
         )
         for epoch in numbers
@@ -249,6 +249,12 @@ def _play(database: Database, study: str, trial: TrialRecord, *, images: bool) -
         picture = np.random.default_rng(trial.number).random((2, 6, 1, 8, 8)).astype(np.float16)
         drawn = (picture[1] * 255).astype(np.uint8)
         artifacts = [_pictures(picture), _pictures(drawn, "samples")] if images else []
+        if images:
+            moved = np.random.default_rng(trial.number).integers(0, 256, (3, 9, 1, 8, 8))
+            artifacts += [
+                _pictures(moved.astype(np.uint8), "traversals"),
+                _pictures(np.array([1, 3, 5]), "traversal_latents"),
+            ]
         finish_trial(database, lease, evaluation, _latents(trial), artifacts)
     elif trial.state == "diverged":
         diverge_trial(database, lease, trial.error or "")
