@@ -30,7 +30,7 @@ class BetaScale:
     def colour(self, beta: float | None) -> tuple[float, float, float, float]:
         """Returns the colour of one β as red, green, blue and opacity; grey for no β."""
         if beta is None:
-            return to_rgba(style.FAINT)
+            return to_rgba(style.MUTED)
         position = float(self.norm()(max(beta, self.low)))
         red, green, blue, opacity = beta_colormap()(position)
         return float(red), float(green), float(blue), float(opacity)

@@ -203,7 +203,9 @@ def _bound(
 ) -> tuple[tuple[float, float], ...]:
     if measure.kind != "se" or not any(spectrum):
         return ()
-    rates = np.linspace(0.0, highest_rate, _CURVE_POINTS)
+    even = np.linspace(0.0, highest_rate, _CURVE_POINTS)
+    small = np.geomspace(highest_rate / 1e5, highest_rate, _CURVE_POINTS)  # it is steep there
+    rates = np.union1d(even, small)
     return tuple(zip(rates.tolist(), shannon_distortion(spectrum, rates).tolist(), strict=True))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final, final
 
 from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ from reports.varied_settings import setting_of, varied_settings
 _COLUMNS: Final = 2
 _MOST_PANELS: Final = 6
 _PANEL_INCHES: Final = 2.1
+_FAR_RATES: Final = 8.0
 _MARKERS: Final = ("o", "s", "^", "D", "P", "v", "X", "*")
 
 
@@ -42,6 +44,12 @@ class SettingPanels:
     distortions: AxisLimits
     panels: tuple[SettingPanel, ...]
     bound: tuple[tuple[float, float], ...]
+
+    @property
+    def far_rates(self) -> bool:
+        """Returns whether a few rates lie so far out that a linear axis would squeeze the others."""
+        rates = [rate for points in self.panels[0].points.values() for rate, _ in points]
+        return bool(rates) and max(rates) > _FAR_RATES * max(median(rates), 1.0)
 
 
 def setting_panels(dossier: Dossier) -> SettingPanels:
@@ -85,12 +93,14 @@ def draw_settings(panels: SettingPanels) -> Figure:
 def caption_of(panels: SettingPanels) -> str:
     """Returns how to read the figure, in sentences for a newcomer."""
     names = ", ".join(panel.setting for panel in panels.panels)
+    far = panels.far_rates
     return (
         "The plane of the first figure again, once for each setting that the sweep varied "
         f"({names}): the same trials every time, coloured by that setting alone. Values whose "
         "markers lie along one curve only move a model along the trade-off; a value whose markers "
         "lie lower buys fidelity that the others do not reach at that rate. "
         "The faint line is the bound of the first figure."
+        + (" The axis of R is linear up to 1 nat and logarithmic from there." if far else "")
     )
 
 
@@ -148,6 +158,10 @@ def _draw_panel(axes: Axes, panels: SettingPanels, panel: SettingPanel, *, lowes
 
 def _set_axes(axes: Axes, panels: SettingPanels) -> None:
     axes.set_xlim(panels.rates.low, panels.rates.high)
+    if panels.far_rates:
+        axes.set_xscale("symlog", linthresh=1.0, linscale=0.5)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+        axes.set_xlim(-0.15, panels.rates.high * 1.3)
     limits = panels.distortions
     if limits.log:
         axes.set_yscale("log")

@@ -218,4 +218,5 @@ def test_two_constant_images_of_one_pixel_hold_no_information() -> None:
     model = build_vae(ModelConfig(hidden=(3,), latent_dim=2), (1, 1, 1), seed=0)
     found = aggregate_posterior(model, torch.ones((2, 1, 1, 1)))
     assert found.mutual_information_nats == pytest.approx(0, abs=1e-12)
+    assert not found.saturated
     assert all(math.isfinite(value) for value in vars(found).values())

@@ -70,6 +70,14 @@ class PosteriorContract(ABC):
         expected = self.reference(posterior).log_prob(draws)
         torch.testing.assert_close(posterior.log_prob(draws), expected)
 
+    def test_the_density_of_a_draw_is_told_by_its_noise(
+        self, posterior: Posterior, latents: int
+    ) -> None:
+        noise = _normal(7, BATCH, latents, seed=1)
+        draws = posterior.sample(noise)
+        expected = self.reference(posterior).log_prob(draws)
+        torch.testing.assert_close(posterior.draw_log_prob(draws, noise), expected)
+
     def test_the_marginals_are_those_of_torch_distributions(
         self, posterior: Posterior, latents: int
     ) -> None:

@@ -190,8 +190,11 @@ def test_an_unknown_key_is_refused(nested: dict[str, object], message: str) -> N
         ({"posterior": "ful"}, r"posterior must be one of .* Did you mean 'full'"),
         ({"prior": "vampp"}, r"prior must be one of .* Did you mean 'vamp'"),
         ({"output_activation": "sigmod"}, r"output_activation must be .* Did you mean 'sigmoid'"),
-        ({"prior": "scaled", "prior_scale": 0}, r"`0 < prior_scale < inf` must hold"),
-        ({"prior": "scaled", "prior_scale": math.inf}, r"`0 < prior_scale < inf` must hold"),
+        ({"prior": "scaled", "prior_scale": 0}, r"`1e-06 <= prior_scale <= 1e\+06` must hold"),
+        (
+            {"prior": "scaled", "prior_scale": math.inf},
+            r"`1e-06 <= prior_scale <= 1e\+06` must hold",
+        ),
         ({"prior": "mixture", "prior_components": 0}, r"`prior_components >= 1` must hold"),
         ({"prior": "vamp", "prior_components": 1.5}, r"whole number.* prior_components=1\.5"),
         (
