@@ -15,6 +15,9 @@ from studies.fronts import study_front
 from studies.queries import last_epochs_of, query_trials
 from studies.records import EpochRecord, StudyRecord, TrialRecord
 
+_LONG = 1e7
+"""From here on a number is printed as a power of ten."""
+
 
 @final
 class Snapshots:
@@ -166,12 +169,20 @@ def trial_line(trial: TrialRecord, distortion: str, done: int, wanted: int) -> s
     value, unit = trial.distortion_se, "SE"
     if distortion == "nll":
         value, unit = trial.distortion_nll_nats, "nats"
-    return f"{head}: R={trial.rate_nats:.2f} nats D={value:.2f} {unit} ({settings})"
+    return f"{head}: R={_figure(trial.rate_nats)} nats D={_figure(value)} {unit} ({settings})"
+
+
+def _figure(value: float | None) -> str:
+    """Two decimals, or a power of ten where that would be long."""
+    if value is None:
+        return "none"
+    return f"{value:.2f}" if abs(value) < _LONG else f"{value:.2e}"
 
 
 def _settings(trial: TrialRecord) -> str:
     weight = () if trial.beta is None else (f"β={trial.beta:.3g}",)
-    return " ".join((*weight, f"M={trial.latent_dim}", trial.reduction, *_ways(trial)))
+    names = (trial.family, trial.likelihood, trial.reduction)
+    return " ".join((*weight, f"M={trial.latent_dim}", *names, *_ways(trial)))
 
 
 def _ways(trial: TrialRecord) -> tuple[str, ...]:

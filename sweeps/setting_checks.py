@@ -12,7 +12,7 @@ __all__ = ["can_count", "key_of", "objection_to"]
 
 Settings = Mapping[str, Setting]
 
-_LARGEST_CONVERTED = 1e100  # times any number of pixels, still a finite float
+_LARGEST_CONVERTED = 1e20  # times any number of pixels, still below the largest canonical beta
 _PARTNERS = {"milestones": "milestone_weights", "milestone_weights": "milestones"}
 """Fields that no configuration takes one without the other."""
 

@@ -1,11 +1,13 @@
-"""The pages that list things list all of them: settings, columns, sections of the report."""
+"""The pages that list settings and columns list all of them, and links lead somewhere."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
+from rdsweep_command import Rdsweep
 from studies.queries import COLUMNS, DISPLAY_COLUMNS
 from sweeps.fields import FIELDS
 from sweeps.spec_sections import SAMPLERS
@@ -20,7 +22,9 @@ from vae_models.config import (
 from vae_models.evaluation_config import EvaluationConfig
 from vae_models.objective import REDUCTIONS
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+LINKING = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("examples/*.md")])
 ROWS: Mapping[str, tuple[str, ...]] = {
     "likelihood": LIKELIHOODS,
     "regulariser": REGULARISERS,
@@ -30,6 +34,8 @@ ROWS: Mapping[str, tuple[str, ...]] = {
     "family": FAMILIES,
 }
 """The tables of the page on settings: what stands in their first column."""
+
+_BLOCKS = re.DOTALL | re.MULTILINE
 
 
 def page(name: str) -> str:
@@ -46,7 +52,8 @@ def rows_under(text: str, head: str) -> dict[str, str]:
 
 def code_of(text: str) -> set[str]:
     """Every word in backticks, outside blocks."""
-    spans = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.M))
+    bare = re.sub(r"^```.*?^```", "", text, flags=_BLOCKS)
+    spans = re.findall(r"`([^`]+)`", bare)
     return {word for span in spans for word in re.findall(r"\w+", span)}
 
 
@@ -98,3 +105,38 @@ def test_every_column_of_a_query_is_explained() -> None:
 def test_the_columns_that_a_table_shows_are_marked() -> None:
     marked = re.findall(r"`(\w+)` ·", page("query.md"))
     assert sorted(marked) == sorted(DISPLAY_COLUMNS)
+
+
+@pytest.mark.parametrize("command", ["convert", "suggest"])
+def test_what_a_page_says_that_a_command_prints_is_what_it_prints(
+    command: str, tmp_path: Path
+) -> None:
+    block = rf"^```sh\nrdsweep ({command} [^\n]*)\n```\n\n```text\n(.*?)```"
+    shown = re.search(block, page("launch.md"), _BLOCKS)
+    assert shown, f"the page must show what {command} prints"
+    rdsweep = Rdsweep(tmp_path)
+    rdsweep("init", "sweep.toml")
+    assert rdsweep(*shown[1].split()).stdout == shown[2]
+
+
+def anchors_of(text: str) -> set[str]:
+    """The anchors of the headings, as GitHub makes them."""
+    titles = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=_BLOCKS), re.MULTILINE
+    )
+    bare = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title).lower() for title in titles)
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in bare}
+
+
+@pytest.mark.parametrize("document", LINKING, ids=lambda path: path.name)
+def test_every_link_to_a_place_in_a_page_leads_to_a_heading(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text("utf-8")):
+        place = document.parent / target if target else document
+        assert anchor in anchors_of(place.read_text("utf-8")), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("document", LINKING, ids=lambda path: path.name)
+def test_every_link_of_a_page_leads_to_a_file(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text("utf-8")):
+        if "://" not in target:
+            assert (document.parent / unquote(target)).exists(), target

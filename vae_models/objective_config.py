@@ -31,6 +31,8 @@ SCHEDULES = ("constant", "linear", "cosine", "sigmoid", "cyclical", "delayed", "
 RAMP_SHAPES = ("linear", "cosine", "sigmoid")
 ANNEALING_UNITS = ("fraction", "step", "epoch")
 
+_LARGEST_WEIGHT = 1e30  # beyond it a loss in single precision may overflow
+
 REGULARISER_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "kl": ("beta",),
     "free_bits": ("beta", "free_nats", "group_size"),
@@ -123,7 +125,7 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         check_choice(self, "regulariser", REGULARISERS)
-        check_number(self, "beta", low=0.0)
+        check_number(self, "beta", low=0.0, high=_LARGEST_WEIGHT)
         check_choice(self, "reduction", REDUCTIONS)
         check_choice(self, "annealing", SCHEDULES)
         check_choice(self, "annealing_unit", ANNEALING_UNITS)
@@ -146,7 +148,7 @@ class ObjectiveConfig:
         return "beta" in REGULARISER_PARAMETERS[self.regulariser]
 
     def _check_regulariser(self) -> None:
-        check_number(self, "free_nats", low=0.0, high=1e30, optional=True)  # single precision
+        check_number(self, "free_nats", low=0.0, high=_LARGEST_WEIGHT, optional=True)
         for name in ("capacity_nats", "mmd_weight", "tc_weight"):
             check_number(self, name, low=0.0, optional=True)
         check_number(self, "gamma", low=0.0, open_low=True, optional=True)

@@ -516,8 +516,8 @@ LINES = {
         "space.seed: `high <= 9007199254740992` must hold for a range*",
     ),
     "beta without a canonical value": (
-        '[objective]\nbeta = { value = 1e300, unit = "beta_norm" }',
-        ("objective.beta: `beta <= 1e+100` must hold for unit 'beta_norm', but got beta=1e+300."),
+        '[objective]\nbeta = { value = 1e25, unit = "beta_norm" }',
+        ("objective.beta: `beta <= 1e+20` must hold for unit 'beta_norm', but got beta=1e+25."),
     ),
     "variance that cannot be learned": (
         '[model]\nlikelihood = "gaussian_learned"\nsigma2 = 1e-6',
