@@ -82,4 +82,5 @@ def _way_on(spec: Spec, advice: str | None) -> str:
     listed = tree_size(spec.settings, lambda setting: setting.grid_size) is not None
     on, off = (_DONE, _REMEDY) if listed else (_IN_VAIN, "")
     remedy = on if spec.study.dedupe else off
-    return ", or ".join(part for part in (advice, remedy) if part)
+    joint = "; " if spec.study.dedupe else ", or "
+    return joint.join(part for part in (advice, remedy) if part)

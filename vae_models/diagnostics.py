@@ -201,6 +201,6 @@ def _part_notes(parts: AggregatePosterior | None) -> list[str]:
         f"I(x; z) = {parts.mutual_information_nats:.4g} nats is within 1 nat of "
         f"ln {parts.examples} = {math.log(parts.examples):.4g}, the most that {parts.examples} "
         "examples can show: it is larger, and the marginal KL is as much smaller. More "
-        "diagnostic_examples would tell."
+        "held-out examples would tell."
     )
     return [note]

@@ -123,7 +123,7 @@ def test_information_near_its_ceiling_is_said_to_saturate(digits: DataSet) -> No
     (note,) = _diagnosed(model, digits).notes
     assert note.startswith("I(x; z) = 3.9")
     assert "within 1 nat of ln 50 = 3.912" in note
-    assert "More diagnostic_examples would tell" in note
+    assert "More held-out examples would tell" in note
 
 
 @pytest.mark.parametrize(
