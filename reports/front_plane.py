@@ -219,8 +219,9 @@ def _elbo_levels(
     if measure.kind != "nll" or not points:
         return ()
     lowest = min(point.rate_nats + point.distortion for point in points)
-    highest = rates.high + distortions.high
-    return tuple(value for value in _round_values(lowest, highest, 6) if value < highest)
+    corner, highest = rates.low + distortions.low, rates.high + distortions.high
+    values = _round_values(lowest, highest, 6)
+    return tuple(value for value in values if corner <= value < highest)
 
 
 def _round_values(low: float, high: float, most: int) -> list[float]:

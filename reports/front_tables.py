@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from reports.numbers_text import short, trimmed, with_error
-from studies.records import TrialRecord
+from studies.records import LatentRecord, TrialRecord
+
+_MOST_NAMED: Final = 12
+_MOST_ROWS: Final = 200
+_PLAIN_ERROR: Final = "mse"
+_NLL: Final = "NLL, nats"
+_SQUARED_ERROR: Final = "squared error, no ½"
 
 
 @final
@@ -20,30 +26,89 @@ class Table:
 def weights_table(trials: Sequence[TrialRecord]) -> Table:
     """Returns the KL weight that gives each trial's model in every reduction.
 
-    Only trials whose regulariser reads β have one.
+    Only trials whose regulariser reads β have one; trials with the same weights share a row. A
+    Gaussian trial has a second row, for codes that write its error as plain squared error.
     """
-    weighted = [trial for trial in trials if trial.weights]
-    modes = list(dict.fromkeys(mode for trial in weighted for mode in trial.weights or ()))
-    rows = [
-        (
-            str(trial.number),
-            trimmed(trial.beta, 4),
-            trimmed(trial.level, 4),
-            trimmed(trial.beta_norm, 4),
-            *(trimmed((trial.weights or {}).get(mode), 4) for mode in modes),
-        )
-        for trial in weighted
-    ]
-    return Table(columns=("trial", "β", "t = βσ²", "β_norm", *modes), rows=tuple(rows))
+    numbers: dict[_Weights, list[int]] = {}
+    for trial in trials:
+        for weights in _weights_of(trial):
+            numbers.setdefault(weights, []).append(trial.number)
+    modes = list(dict.fromkeys(mode for row in numbers for mode, _ in row.by_mode))
+    rows = [_cells(row, found, modes) for row, found in numbers.items()]
+    columns = ("trials", "beside", "β", "t = βσ²", "β_norm", *modes)
+    return Table(columns=columns, rows=tuple(rows[:_MOST_ROWS]))
 
 
-def verdict_of(trial: TrialRecord) -> str:
-    """Returns what became of the latents, in a few words."""
+def _cells(row: "_Weights", numbers: Sequence[int], modes: Sequence[str]) -> tuple[str, ...]:
+    weights = dict(row.by_mode)
+    values = [row.beta, row.level, row.beta_norm, *(weights.get(mode) for mode in modes)]
+    return (_named(numbers), row.beside, *map(_four_digits, values))
+
+
+def level_of(trial: TrialRecord) -> float | None:
+    """Returns t = βσ², with the variance after training where it is learned; None without one."""
+    if trial.level is not None or trial.beta is None or trial.sigma2_learned is None:
+        return trial.level
+    return trial.beta * trial.sigma2_learned
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Weights:
+    """One row: the weights of a model by mode, beside one way of writing its error."""
+
+    beside: str
+    beta: float
+    level: float | None
+    beta_norm: float | None
+    by_mode: tuple[tuple[str, float], ...]
+
+
+def _weights_of(trial: TrialRecord) -> list[_Weights]:
+    """Returns a row beside the NLL in nats, and one beside squared error, t being half its weight."""
+    if not trial.weights or not trial.beta:
+        return []
+    level, found = level_of(trial), []
+    if trial.likelihood != _PLAIN_ERROR:
+        found.append(_scaled(trial, _NLL, 1.0, level))
+    if level is not None:
+        found.append(_scaled(trial, _SQUARED_ERROR, 2 * level / trial.beta, level))
+    return found
+
+
+def _scaled(trial: TrialRecord, beside: str, factor: float, level: float | None) -> _Weights:
+    weights = trial.weights or {}
+    return _Weights(
+        beside=beside,
+        beta=trial.beta or 0.0,
+        level=level,
+        beta_norm=trial.beta_norm,
+        by_mode=tuple((mode, factor * weight) for mode, weight in weights.items()),
+    )
+
+
+def _named(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:6])) + (", …" if len(numbers) > 6 else "")
+
+
+def _four_digits(value: float | None) -> str:
+    return trimmed(value, 4)
+
+
+def verdict_of(trial: TrialRecord, latents: Sequence[LatentRecord] = ()) -> str:
+    """Returns what became of the latents, in a few words; which ones, where they are given."""
     if trial.collapse == "collapsed":
         return f"collapsed in epoch {trial.collapse_epoch}"
     if trial.collapse == "partial":
-        return f"partial: {trial.latent_dim - (trial.active_units or 0)} inactive"
+        return f"partial: {_inactive(trial, latents)}"
     return {"never_active": "never active", "none": "none"}.get(trial.collapse or "", "–")
+
+
+def _inactive(trial: TrialRecord, latents: Sequence[LatentRecord]) -> str:
+    numbers = [str(row.latent) for row in latents if not row.active]
+    if not 0 < len(numbers) <= _MOST_NAMED:
+        return f"{trial.latent_dim - (trial.active_units or 0)} inactive"
+    return f"latent{'s' if len(numbers) > 1 else ''} {', '.join(numbers)} inactive"
 
 
 def _gap(heldout: float | None, train: float | None) -> str:
@@ -72,9 +137,17 @@ _DIAGNOSTICS: Final[Mapping[str, Callable[[TrialRecord], str]]] = {
 }
 
 
-def diagnostics_table(trials: Sequence[TrialRecord]) -> Table:
-    """Returns what was measured of each trial beyond R and D; empty columns are left out."""
+def diagnostics_table(
+    trials: Sequence[TrialRecord], latents: Mapping[int, Sequence[LatentRecord]]
+) -> Table:
+    """Returns what was measured of each trial beyond R and D; empty columns are left out.
+
+    Args:
+        trials: In the order of the rows.
+        latents: By trial number; trials may lack them.
+    """
     cells = {name: [read(trial) for trial in trials] for name, read in _DIAGNOSTICS.items()}
+    cells["collapse"] = [verdict_of(trial, latents.get(trial.number, ())) for trial in trials]
     kept = {name: column for name, column in cells.items() if set(column) - {"–"}}
     rows = zip((str(trial.number) for trial in trials), *kept.values(), strict=True)
     return Table(columns=("trial", *kept), rows=tuple(rows) if kept else ())

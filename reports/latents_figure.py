@@ -106,7 +106,7 @@ def caption_of(latents: LatentMap) -> str:
     threshold = "its threshold" if latents.threshold is None else trimmed(latents.threshold)
     text = (
         "One column per front trial, from low to high rate; one cell per latent, sorted by its "
-        "KL, so that a column sums to the trial's rate. Latents above the line are active: the "
+        "KL (with a diagonal posterior and a normal prior a column sums to the trial's rate). Latents above the line are active: the "
         f"variance of their posterior mean over the data, Cov_x(E_q[u|x]), exceeds {threshold} "
         "(Burda et al. 2015). The others carry nothing; a trial that uses all of its latents "
         "(the line touches the bottom of its column) may want more of them."

@@ -100,8 +100,8 @@ def page_of(dossier: Dossier, panels: Sequence[Panel], generated_at: datetime) -
         panels=tuple(panels),
         front_columns=tuple(_cells(dossier, None)),
         front=tuple(_front_row(dossier, trial) for trial in dossier.front()),
-        weights=weights_table(dossier.front()),
-        diagnostics=diagnostics_table(dossier.front()),
+        weights=weights_table(dossier.measured()),
+        diagnostics=diagnostics_table(dossier.front(), dossier.latents),
         comparison=_comparison(dossier),
         troubles=listed[:MOST_LISTED],
         troubles_left_out=len(listed) - len(listed[:MOST_LISTED]),
@@ -201,7 +201,7 @@ def _notes(dossier: Dossier) -> tuple[str, ...]:
     notes = []
     data = dossier.study.data
     grey = data.get("binarisation") == "none" and data.get("name") not in _BINARY_BY_CONSTRUCTION
-    if grey and any(trial.likelihood == "bernoulli" for trial in dossier.trials):
+    if grey and any(t.likelihood == "bernoulli" and not t.notes for t in dossier.trials):
         notes.append(_GREY_BCE)
     if dossier.refusal is not None:
         notes.append(dossier.refusal)

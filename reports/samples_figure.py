@@ -48,7 +48,7 @@ def draw_samples(pictures: Samples) -> Figure:
 def caption_of(pictures: Samples) -> str:
     """Returns how to read the figure, in sentences for a newcomer."""
     return (
-        "Pictures that the front trials decode from z ~ N(0, I), the prior, without an image to "
+        "Pictures that the front trials decode from z ~ p(z), each its own prior, without an image to "
         "code: the mean of p(x|z) at each draw. At a low rate they are alike, since z says little; "
         "at a high rate the codes of real images may fill little of the prior, and draws from it "
         "look like none of them. A column shows nothing in common from row to row, for each model "

@@ -102,8 +102,9 @@ def caption_of(curves: TrainingCurves) -> str:
     text = (
         f"Rate and distortion of {which}, averaged over each epoch of training, both at β = 1 "
         "whatever the trial was trained with, so that the lines compare. Beneath, the annealing "
-        "weight that multiplies the trial's KL weight: while it is low, the rate may rise; where "
-        "it reaches 1, the trial pays its full price. Lines that are still sloping at their end "
+        "weight that multiplies the weight of the trial's regulariser (the capacity itself, where "
+        "there is one): while it is low, the rate may rise; where it reaches 1, the trial pays its "
+        "full price. Lines that are still sloping at their end "
         "say that the trial wanted more epochs."
     )
     if _rate_limits(curves).high >= _NATS_FOR_LOG:

@@ -213,3 +213,14 @@ def test_a_spread_keeps_both_ends_and_repeats_nothing(make_trial: MakeTrial) -> 
     numbers = [trial.number for trial in spread(trials, 8)]
     assert (numbers[0], numbers[-1], len(set(numbers))) == (0, 28, 8)
     assert max(np.diff(numbers)) - min(np.diff(numbers)) <= 1
+
+
+def test_every_line_of_equal_elbo_crosses_the_plane(
+    make_trial: MakeTrial, make_dossier: MakeDossier
+) -> None:
+    """A line beneath the corner of the axes would put its number far outside of the figure."""
+    trials = [make_trial(0, 0.01, 293.6 / 3), make_trial(1, 0.4, 296.0 / 3)]
+    plane = front_plane(make_dossier(trials, distortion="nll"))
+    corner = plane.rates.low + plane.distortions.low
+    assert plane.elbo_levels
+    assert all(corner <= level for level in plane.elbo_levels)

@@ -137,16 +137,40 @@ def test_weights_to_paste_stand_in_every_mode_and_only_where_there_is_a_beta(
         make_trial(1, 2.0, 3.0, beta=None, beta_norm=None, weights=None),
     ]
     table = weights_table(trials)
-    assert table.columns == ("trial", "β", "t = βσ²", "β_norm", "sum", "mean")
-    assert [(row[0], *row[-2:]) for row in table.rows] == [("0", "2", "0.25")]
+    assert table.columns == ("trials", "beside", "β", "t = βσ²", "β_norm", "sum", "mean")
+    assert [(*row[:2], *row[-2:]) for row in table.rows] == [("0", "NLL, nats", "2", "0.25")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows"),
+    [
+        (
+            {"likelihood": "gaussian", "sigma2": 0.1, "level": 0.2},
+            [("NLL, nats", "0.2", "2"), ("squared error, no ½", "0.2", "0.4")],
+        ),
+        ({"likelihood": "mse", "sigma2": 0.5, "level": 1.0}, [("squared error, no ½", "1", "2")]),
+        (
+            {"likelihood": "gaussian_optimal", "level": None, "sigma2_learned": 0.05},
+            [("NLL, nats", "0.1", "2"), ("squared error, no ½", "0.1", "0.2")],
+        ),
+    ],
+)
+def test_a_gaussian_trial_has_its_weight_beside_plain_squared_error_too(
+    changes: dict[str, object], rows: list[tuple[str, ...]], make_trial: MakeTrial
+) -> None:
+    """SE + bK is the model at t = b/2 (theory: losses that are the same loss)."""
+    trials = [make_trial(n, 1.0, 5.0, beta=2.0, weights={"sum": 2.0}, **changes) for n in (0, 1)]
+    table = weights_table(trials)
+    assert [(row[1], row[3], row[5]) for row in table.rows] == rows
+    assert {row[0] for row in table.rows} == {"0, 1"}
 
 
 def test_diagnostics_that_no_trial_has_are_left_out(make_trial: MakeTrial) -> None:
     trial = make_trial(0, 3.0, 5.0, mutual_information_nats=2.5, train_rate_nats=2.75)
-    table = diagnostics_table([trial, make_trial(1, 4.0, 4.0)])
+    table = diagnostics_table([trial, make_trial(1, 4.0, 4.0)], {})
     assert table.columns == ("trial", "I(x;z) (nats)", "R gap (nats)")
     assert table.rows == (("0", "2.50", "0.250"), ("1", "–", "–"))
-    assert diagnostics_table([make_trial(1, 4.0, 4.0)]).rows == ()
+    assert diagnostics_table([make_trial(1, 4.0, 4.0)], {}).rows == ()
 
 
 @pytest.mark.parametrize(
@@ -163,6 +187,15 @@ def test_a_verdict_is_said_in_a_few_words(
     changes: dict[str, object], words: str, make_trial: MakeTrial
 ) -> None:
     assert verdict_of(make_trial(0, 1.0, 2.0, **changes)) == words
+
+
+def test_a_partial_collapse_names_the_latents(
+    make_trial: MakeTrial, make_dossier: MakeDossier
+) -> None:
+    trial = make_trial(0, 3.0, 5.0, collapse="partial", active_units=3)
+    latents = make_dossier([trial]).latents
+    table = diagnostics_table([trial], latents)
+    assert table.rows == (("0", "partial: latents 0, 2, 4, 6, 7 inactive"),)
 
 
 def test_the_traversals_are_those_of_the_middle_of_the_front(

@@ -25,15 +25,15 @@ def one_trial(folder: Path, space: dict[str, Any]) -> ToySweep:
 
 
 LINES = {
-    "the plain loss": ({"beta": [0.5]}, "(β=0.5 M=16 sum constant)"),
+    "the plain loss": ({"beta": [0.5]}, "(β=0.5 M=16 mlp gaussian sum constant)"),
     "free bits": (
         {"regulariser": ["free_bits"], "beta": [0.5]},
-        "(β=0.5 M=16 sum constant free_bits)",
+        "(β=0.5 M=16 mlp gaussian sum constant free_bits)",
     ),
-    "a loss without a beta": ({"regulariser": ["capacity"]}, "(M=16 sum constant capacity)"),
+    "a loss without a beta": ({"regulariser": ["capacity"]}, "(M=16 mlp gaussian sum constant capacity)"),
     "a prior and a posterior": (
         {"prior": ["mixture"], "posterior": ["full"]},
-        "(β=1 M=16 sum constant mixture full)",
+        "(β=1 M=16 mlp gaussian sum constant mixture full)",
     ),
 }
 

@@ -358,7 +358,7 @@ def test_extreme_weights_are_trained_with(objective: Settings) -> None:
 
 
 def test_a_weight_out_of_range_is_told_apart_from_a_high_learning_rate() -> None:
-    (end,) = Trainer([_trial(Extreme(), {}, {"beta": 1e300})], _data())
+    (end,) = Trainer([_trial(Extreme(), {}, {"regulariser": "capacity", "gamma": 1e300})], _data())
     assert isinstance(end, Diverged)
     assert end.step == 1
     assert end.message.endswith("a weight, sigma2 or the data must be out of range.")
