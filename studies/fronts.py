@@ -34,21 +34,21 @@ DISTORTION_COLUMNS: Final[Mapping[Distortion, str]] = MappingProxyType(
 
 LIKELIHOOD_MEASURES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "gaussian": "a density",
-        "gaussian_learned": "a density",
-        "gaussian_optimal": "a density",
-        "gaussian_pixel": "a density",
+        "gaussian": "a Gaussian density",
+        "gaussian_learned": "a Gaussian density",
+        "gaussian_optimal": "a Gaussian density",
+        "gaussian_pixel": "a Gaussian density",
         "bernoulli": "binary probabilities",
-        "continuous_bernoulli": "a density",
-        "beta": "a density",
-        "laplace": "a density",
+        "continuous_bernoulli": "a continuous Bernoulli density",
+        "beta": "a beta density",
+        "laplace": "a Laplace density",
         "discretized_logistic": "probabilities of 256 levels",
         "categorical256": "probabilities of 256 levels",
-        "mse": "a density",
+        "mse": "a Gaussian density",
         "bce": "binary probabilities",
     }
 )
-"""What each likelihood gives to an image; NLLs of different measures have no common axis."""
+"""What each likelihood gives to an image: NLLs in nats compare within one such family only."""
 
 
 @final
@@ -127,12 +127,12 @@ def check_common_axis(likelihoods: Iterable[str]) -> None:
     """Pass if the NLLs of these likelihoods can be compared.
 
     Raises:
-        QueryError: If some are densities and some probabilities, or those of other events.
+        QueryError: If they are of several families, as densities and probabilities are.
     """
     found = sorted(set(likelihoods))
     if len({LIKELIHOOD_MEASURES.get(likelihood, likelihood) for likelihood in found}) > 1:
         raise QueryError(
-            "The trials of an nll front must have likelihoods of one measure, but got "
+            "The trials of an nll front must have likelihoods of one family, but got "
             f"{' and '.join(found)}, whose nats do not compare; use the distortion se."
         )
 

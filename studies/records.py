@@ -141,8 +141,8 @@ class TrialRecord(Diagnostics, TrialSettings):
         elbo_nats: -(distortion_nll_nats + rate_nats).
         mse: distortion_se per pixel.
         psnr_db: Peak signal-to-noise ratio of `mse`, decibel.
-        bits_per_dim: -ELBO in bits per pixel, only where it is a probability of discrete data
-            (Bernoulli on binary data).
+        bits_per_dim: -ELBO in bits per pixel, only where it bounds a probability of discrete data:
+            two levels on binary data, or 256 levels.
         active_units: Number of latents with Cov_x(E_q[u|x]) > active_threshold.
         active_threshold: The threshold that was used.
         collapsed: Whether no latent is active.
@@ -197,7 +197,8 @@ class TrialRecord(Diagnostics, TrialSettings):
 class EpochRecord(Checked):
     """One epoch of training: means over its steps, with z ~ q(z|x).
 
-    A step's loss was `nll_weight` * NLL + `rate_weight` * KL, both in nats per example.
+    A step's loss was `nll_weight` * NLL + `rate_weight` * KL, both in nats per example, under the
+    regulariser ``kl``; under any other the two weights are what its gradient amounts to.
 
     Attributes:
         epoch: From 1.

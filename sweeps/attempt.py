@@ -9,6 +9,7 @@ from studies.database import Database
 from studies.leases import extend_lease, release_trial
 from studies.outcomes import diverge_trial, finish_trial, store_epoch
 from studies.records import EpochRecord, EvaluationRecord, LatentRecord, Lease, StudyRecord
+from sweeps.annealing_end import annealing_note
 from sweeps.artifacts import file_artifact, picture_artifacts
 from sweeps.stopping import StopRequest
 from vae_models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -113,7 +114,7 @@ class Attempt:
     def _measure(self, model: VAE, trained: Checkpoint) -> tuple[Evaluation, Diagnostics]:
         """What the held-out examples say of the trained model."""
         evaluation = evaluate(model, self.data, samples=self.evaluation.samples)
-        return evaluation, diagnose(
+        diagnostics = diagnose(
             model,
             self.data,
             evaluation,
@@ -121,6 +122,9 @@ class Attempt:
             last_active_epochs=trained.last_active_epochs,
             epochs=trained.epoch,
         )
+        note = annealing_note(TrialConfig.from_dict(self.lease.config), len(self.data.train))
+        notes = diagnostics.notes if note is None else (*diagnostics.notes, note)
+        return evaluation, replace(diagnostics, notes=notes)
 
     @property
     def _learns_sigma2(self) -> bool:

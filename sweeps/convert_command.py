@@ -41,6 +41,9 @@ To = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
+_SPEC_NOTE = "(a spec's `gaussian` has sigma2 = 1: --half)"
+
+
 def convert(
     reduction: Reduction,
     weight: Weight,
@@ -68,11 +71,26 @@ def convert(
         data_scale=data_scale,
         batch=batch,
     )
-    first = [] if to is None else [f"{conversion.weight_in(to):.12g}"]
+    wanted = None if to is None else _weight_in(conversion, to)
     if as_json:
-        typer.echo(json.dumps(conversion.to_dict(), indent=2, ensure_ascii=False))
-    else:
-        typer.echo("\n".join([*first, *_lines(conversion)]))
+        found = conversion.to_dict() | ({} if wanted is None else {"to": wanted})
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    first = [] if wanted is None else [f"{wanted:.12g}"]
+    last = ["", _SPEC_NOTE] if likelihood == "gaussian" and sigma2 is None and not half else []
+    typer.echo("\n".join([*first, *_lines(conversion), *last]))
+
+
+def _weight_in(conversion: "Conversion", to: str) -> float:
+    """The weight in the mode that `--to` names."""
+    from vae_models.errors import ConfigError
+    from vae_models.objective import REDUCTIONS
+
+    if to not in REDUCTIONS:
+        raise ConfigError.unknown("--to", to, REDUCTIONS)
+    if to not in conversion.weights:
+        raise ConfigError(f"`--batch` must be given with --to {to}, but got none.")
+    return conversion.weight_in(to)
 
 
 def _lines(conversion: "Conversion") -> Iterator[str]:

@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike
 
 from studies.beta_range import BetaRange, suggest_range
 from studies.rate_distortion import collapse_level
-from sweeps.equivalence import MSE_SIGMA2
 from sweeps.setting_checks import key_of
 from sweeps.settings import Fixed, Range, Setting
+from sweeps.space import batch_in_force
 from sweeps.spec import Spec
+from vae_models.likelihood_kinds import MSE_SIGMA2
 from vae_models.objective import (
     beta_from_norm,
     beta_norm,
@@ -84,7 +85,12 @@ def guided(spec: Spec) -> bool:
 
 
 def range_notes(
-    spec: Spec, spectrum: ArrayLike, *, pixels: int, rate_nats: float
+    spec: Spec,
+    spectrum: ArrayLike,
+    *,
+    pixels: int,
+    rate_nats: float,
+    examples: int | None = None,
 ) -> Iterator[str]:
     """A sentence where beta lies wholly beyond the collapse, or wholly below the curve.
 
@@ -93,18 +99,20 @@ def range_notes(
         spectrum: Covariance eigenvalues of the data, one for each pixel.
         pixels: N.
         rate_nats: The highest rate of interest, as the study's reference.
+        examples: Size of the training split, which no batch exceeds; None if it is not known.
     """
     if not guided(spec):
         return
     cases = cases_of(spec, spectrum, rate_nats=rate_nats, latents=_largest_latent_dim(spec))
-    spans = {reduction: _canonical_span(spec, reduction, pixels) for reduction in _parts(spec)}
+    sizes = _sizes(spec, examples)
+    spans = {part: _canonical_span(spec, part, pixels, sizes) for part in _parts(spec)}
     yield from _collapsed(spec, {part: low for part, (low, _) in spans.items()}, cases)
     highest = max(high for _, high in spans.values())
     if cases and not isinstance(spec.settings["beta"], Fixed):
         yield from _below(highest, min((case.betas for case in cases), key=lambda b: b.low))
 
 
-def in_unit_of(spec: Spec, beta: float, pixels: int) -> Span:
+def in_unit_of(spec: Spec, beta: float, pixels: int, examples: int | None = None) -> Span:
     """The least and the greatest number that means a canonical beta in the unit of a spec."""
     if spec.settings["beta"].unit == "canonical":
         return beta, beta
@@ -113,7 +121,7 @@ def in_unit_of(spec: Spec, beta: float, pixels: int) -> Span:
         if spec.settings["beta"].unit == "beta_norm"
         else raw_weight_of(reduction, beta, pixels=pixels, latents=latents, batch=batch)
         for reduction in _parts(spec)
-        for latents, batch in _sizes(spec)
+        for latents, batch in _sizes(spec, examples)
     ]
     return min(numbers), max(numbers)
 
@@ -134,17 +142,22 @@ def _parts(spec: Spec) -> Sequence[str]:
     return names if spec.settings["beta"].unit == "raw" else names[:1]
 
 
-def _sizes(spec: Spec) -> list[tuple[int, int]]:
+def _sizes(spec: Spec, examples: int | None = None) -> list[tuple[int, int]]:
     """The latent dimensions and batch sizes at the corners of a spec."""
     bounds = (spec.settings[name].bounds for name in ("latent_dim", "batch_size"))
-    return [(int(str(latents)), int(str(batch))) for latents, batch in itertools.product(*bounds)]
+    corners = (
+        (int(str(latents)), int(str(batch))) for latents, batch in itertools.product(*bounds)
+    )
+    return [(latents, batch_in_force(batch, examples)) for latents, batch in corners]
 
 
 def _largest_latent_dim(spec: Spec) -> int:
     return max(latents for latents, _ in _sizes(spec))
 
 
-def _canonical_span(spec: Spec, reduction: str, pixels: int) -> Span:
+def _canonical_span(
+    spec: Spec, reduction: str, pixels: int, sizes: Sequence[tuple[int, int]]
+) -> Span:
     setting = spec.settings["beta"]
     numbers = [float(str(value)) for value in setting.bounds]
     if setting.unit == "raw":
@@ -153,13 +166,13 @@ def _canonical_span(spec: Spec, reduction: str, pixels: int) -> Span:
                 weights_of(reduction, number, pixels=pixels, latents=latents, batch=batch)
             )
             for number in numbers
-            for latents, batch in _sizes(spec)
+            for latents, batch in sizes
         ]
     elif setting.unit == "beta_norm":
         canonical = [
             beta_from_norm(number, pixels=pixels, latents=latents)
             for number in numbers
-            for latents, _ in _sizes(spec)
+            for latents, _ in sizes
         ]
     else:
         canonical = numbers

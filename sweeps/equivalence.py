@@ -15,13 +15,11 @@ from typing import Any
 from sweeps.fields import FIELDS
 from sweeps.tree import holds
 from vae_models.config import ModelConfig, TrialConfig
+from vae_models.likelihood_kinds import MSE_SIGMA2
 
-__all__ = ["MSE_SIGMA2", "equivalence_of", "fixed_sigma2", "initial_sigma2"]
+__all__ = ["WEIGHTS", "canonical", "equivalence_of", "fixed_sigma2", "initial_sigma2"]
 
-MSE_SIGMA2 = 0.5
-"""sigma² of the Gaussian decoder whose NLL is the squared error, up to a constant."""
-
-_WEIGHTS: Mapping[str, str] = {"capacity": "gamma", "wae_mmd": "mmd_weight"}
+WEIGHTS: Mapping[str, str] = {"capacity": "gamma", "wae_mmd": "mmd_weight"}
 """What stands against the NLL in nats, by regulariser; beta in all others that read it."""
 
 
@@ -40,7 +38,8 @@ def equivalence_of(config: TrialConfig) -> str:
 
     The reduction and what no part of the trial reads are left out; under a Gaussian decoder of
     fixed variance (``mse`` is one with 1/2), that variance and the weight against the NLL become
-    their product t, to twelve digits. The seed and all else count.
+    their product t, to twelve digits; ``bce`` is the loss of ``bernoulli``. The seed and all else
+    count.
 
     Args:
         config: The trial, beta in canonical units.
@@ -52,19 +51,29 @@ def equivalence_of(config: TrialConfig) -> str:
 def _canonical(config: TrialConfig) -> dict[str, Any]:
     nested = config.to_dict()
     flat = {name: nested[field.section][name] for name, field in FIELDS.items()}
-    read = {name: _rounded(value) for name, value in flat.items() if holds(name, flat)}
-    del read["reduction"]
-    return _with_level(config, read)
+    return canonical({name: value for name, value in flat.items() if holds(name, flat)})
 
 
-def _with_level(config: TrialConfig, read: dict[str, Any]) -> dict[str, Any]:
+def canonical(read: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide on the model, in one form for all that give the same.
+
+    Args:
+        read: What a trial reads, by field, beta in canonical units.
+    """
+    kept: dict[str, Any] = {
+        name: _rounded(value) for name, value in read.items() if name != "reduction"
+    }
+    if kept["likelihood"] == "bce":
+        kept["likelihood"] = "bernoulli"
+    if kept["likelihood"] not in ("gaussian", "mse"):
+        return kept
+    return _with_level(kept, MSE_SIGMA2 if kept["likelihood"] == "mse" else kept["sigma2"])
+
+
+def _with_level(kept: dict[str, Any], sigma2: float) -> dict[str, Any]:
     """The settings with t for the variance and the weight, where only t counts."""
-    sigma2 = fixed_sigma2(config.model)
-    if sigma2 is None:
-        return read
-    regulariser = config.objective.regulariser
-    weight = _WEIGHTS.get(regulariser, "beta")
-    kept = {**read, "likelihood": "gaussian", "sigma2": _rounded(sigma2)}
+    weight = WEIGHTS.get(kept["regulariser"], "beta")
+    kept |= {"likelihood": "gaussian", "sigma2": _rounded(sigma2)}
     if weight in kept:  # GECO has none: there the variance is where its multiplier starts
         del kept["sigma2"]
         kept["level"] = _rounded(sigma2 * kept.pop(weight))

@@ -67,6 +67,7 @@ BETA_NAMES: Mapping[str, str] = {
 """The units in which a spec can give beta, and the parameter's name in each."""
 
 REQUIRED: Mapping[str, str] = {
+    "prior_scale": "0.5",
     "target_se": "10.0",
     "milestones": "[0.25, 0.5]",
     "milestone_weights": "[0.1, 1.0]",

@@ -103,13 +103,16 @@ def run_locally(spec: Spec, db: Database, console: Console) -> Outcome:
 
 def warn_before_training(spec: Spec, study: StudyRecord) -> None:
     """Warns of what is known to come to nothing or to come twice, a `SweepWarning` for each."""
+    from sweeps.annealing_end import unfinished_annealings
     from sweeps.curve_guide import range_notes
     from sweeps.redundancy import redundancies
+    from sweeps.space import Space
 
     pixels = math.prod(study.data["image_shape"])
-    rate = study.rate_reference_nats
-    notes = range_notes(spec, study.spectrum, pixels=pixels, rate_nats=rate)
-    for note in (*redundancies(spec), *notes):
+    examples, rate = study.data["train_size"], study.rate_reference_nats
+    notes = range_notes(spec, study.spectrum, pixels=pixels, rate_nats=rate, examples=examples)
+    twice = redundancies(spec, Space(spec, pixels, examples))
+    for note in (*twice, *unfinished_annealings(spec, examples), *notes):
         warnings.warn(note, SweepWarning, stacklevel=2)
 
 
@@ -119,7 +122,7 @@ def _introduction(spec: Spec, study: StudyRecord, seats: Sequence[Placement]) ->
     from sweeps.space import Space
 
     data = study.data
-    space = Space(spec, math.prod(data["image_shape"]))
+    space = Space(spec, math.prod(data["image_shape"]), data["train_size"])
     sampler = choose_sampler(spec.study.sampler, space, study.trials_wanted)
     devices = ", ".join(sorted({seat.device for seat in seats}))
     return (

@@ -14,6 +14,12 @@ __all__ = ["Suggestions", "render", "suggestions_for"]
 
 _SHOWN_EIGENVALUES = 8
 _SMALLEST_CODE = 2
+_GRID_POINTS = 8
+_GRID_CODES = 4
+
+_NO_RANGE = (
+    "wae_mmd: no range of mmd_weight follows from the spectrum: its discrepancy is no rate in nats"
+)
 
 
 @final
@@ -30,6 +36,7 @@ class Suggestions:
         unit: The unit in which the spec gives beta, and the lines do.
         cases: The likelihoods with a closed form.
         others: The likelihoods without one.
+        remarks: On what the spec searches and the spectrum says nothing of.
         lines: Of TOML, to be pasted under [space].
     """
 
@@ -41,6 +48,7 @@ class Suggestions:
     unit: str
     cases: Sequence[Case]
     others: Sequence[str]
+    remarks: Sequence[str]
     lines: Sequence[str]
 
 
@@ -72,7 +80,11 @@ def suggestions_for(
         unit=_unit(spec),
         cases=cases,
         others=[name for name in spec.likelihoods if name not in with_form],
-        lines=_lines(spec, spectrum, cases, latents, pixels),
+        remarks=[_NO_RANGE] if "mmd_weight" in spec.settings else [],
+        lines=[
+            *_lines(spec, spectrum, cases, latents, pixels, examples),
+            *_capacity_lines(spec, rate_nats),
+        ],
     )
 
 
@@ -82,7 +94,7 @@ def render(found: Suggestions) -> str:
         _about_data(found),
         *(_about_case(case, found.latents, found.unit) for case in found.cases),
     ]
-    parts += [_about_other(name, found) for name in found.others]
+    parts += [*(_about_other(name, found) for name in found.others), *found.remarks]
     if found.lines:
         parts.append("\n".join(("to paste:", "[space]", *found.lines)))
     return "\n\n".join(parts)
@@ -130,41 +142,60 @@ def _lines(
     cases: Sequence[Case],
     latents: int | None,
     pixels: int,
+    examples: int,
 ) -> list[str]:
     if not cases:
         return []
     low, high = min(c.betas.low for c in cases), max(c.betas.high for c in cases)
     used = max(case.betas.latents for case in cases)
-    lines = [_beta_line(spec, low, high, pixels)] if "beta" in spec.settings else []
+    lines = [_beta_line(spec, low, high, pixels, examples)] if "beta" in spec.settings else []
     if "target_se" in spec.settings:
-        lines.append(_target_line(spectrum, cases, used))
+        lines.append(_target_line(spec, spectrum, cases, used))
     if latents is None:
-        lines.append(_latent_line(used))
+        lines.append(_latent_line(spec, used))
     return lines
 
 
-def _beta_line(spec: Spec, low: float, high: float, pixels: int) -> str:
+def _grid(spec: Spec, points: int) -> str:
+    """What a range needs more under the grid sampler, which refuses one without points."""
+    return f", points = {points}" if spec.study.sampler == "grid" else ""
+
+
+def _beta_line(spec: Spec, low: float, high: float, pixels: int, examples: int) -> str:
     unit = _unit(spec)
-    least, greatest = in_unit_of(spec, low, pixels)[0], in_unit_of(spec, high, pixels)[1]
-    tail = "" if unit == "canonical" else f', unit = "{unit}"'
+    least = in_unit_of(spec, low, pixels, examples)[0]
+    greatest = in_unit_of(spec, high, pixels, examples)[1]
+    tail = _grid(spec, _GRID_POINTS) + ("" if unit == "canonical" else f', unit = "{unit}"')
     return f"beta = {{ low = {_down(least)}, high = {_up(greatest)}, log = true{tail} }}"
 
 
-def _target_line(spectrum: Sequence[float], cases: Sequence[Case], latents: int) -> str:
+def _target_line(
+    spec: Spec, spectrum: Sequence[float], cases: Sequence[Case], latents: int
+) -> str:
     """GECO's target: from the squared error at the highest rate of interest to that of none."""
     level = min(case.betas.low * case.sigma2 for case in cases if case.sigma2 is not None)
     least = linear_vae(spectrum, level, latents).distortion_se
-    return f"target_se = {{ low = {_up(least)}, high = {_down(sum(spectrum))}, log = true }}"
+    ends = f"low = {_up(least)}, high = {_down(sum(spectrum))}"
+    return f"target_se = {{ {ends}, log = true{_grid(spec, _GRID_POINTS)} }}"
+
+
+def _capacity_lines(spec: Spec, rate_nats: float) -> list[str]:
+    """The capacity from no rate at all to the highest rate of interest."""
+    if "capacity_nats" not in spec.settings or rate_nats <= 0:
+        return []
+    tail = _grid(spec, _GRID_POINTS)
+    return [f"capacity_nats = {{ low = 0.0, high = {_up(rate_nats)}{tail} }}"]
 
 
 def _unit(spec: Spec) -> str:
     return spec.settings["beta"].unit if "beta" in spec.settings else "canonical"
 
 
-def _latent_line(used: int) -> str:
+def _latent_line(spec: Spec, used: int) -> str:
     if used <= _SMALLEST_CODE:
         return f"latent_dim = [{', '.join(str(count) for count in range(1, used + 1))}]"
-    return f"latent_dim = {{ low = {_SMALLEST_CODE}, high = {used}, log = true }}"
+    tail = _grid(spec, _GRID_CODES)
+    return f"latent_dim = {{ low = {_SMALLEST_CODE}, high = {used}, log = true{tail} }}"
 
 
 def _down(number: float) -> float:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from studies.records import NewTrial
 
-__all__ = ["Parameters", "Space", "Suggestion", "fingerprint"]
+__all__ = ["Parameters", "Space", "Suggestion", "batch_in_force", "fingerprint"]
 
 Parameters = dict[str, Any]
 """Suggested values by parameter name, of types that JSON knows."""
@@ -59,11 +59,13 @@ class Space:
     Args:
         spec: The spec.
         pixels: N = C·H·W of the data; raw and normalised units of beta depend on it.
+        examples: Size of the training split, which no batch exceeds; None if it is not known.
     """
 
-    def __init__(self, spec: Spec, pixels: int) -> None:
+    def __init__(self, spec: Spec, pixels: int, examples: int | None = None) -> None:
         self._settings = spec.settings
         self._pixels = pixels
+        self._examples = examples
 
     @cached_property
     def size(self) -> int | None:
@@ -143,7 +145,8 @@ class Space:
         if not config.objective.reads_beta:
             return dict.fromkeys(("beta", "raw_weight", "beta_norm", "level", "weights"))
         latents, sigma2 = config.model.latent_dim, fixed_sigma2(config.model)
-        sizes = {"pixels": self._pixels, "latents": latents, "batch": config.train.batch_size}
+        batch = batch_in_force(config.train.batch_size, self._examples)
+        sizes = {"pixels": self._pixels, "latents": latents, "batch": batch}
         return {
             "beta": beta,
             "raw_weight": raw_weight_of(config.objective.reduction, beta, **sizes),
@@ -160,29 +163,33 @@ class Space:
         """A point as Optuna stores it."""
         return {n: encode(tuple(v) if isinstance(v, list) else v) for n, v in point.items()}
 
+    def in_canonical_units(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The values by field, with canonical beta for that of the spec's unit."""
+        return {**values, "beta": self._canonical_beta(values)} if "beta" in values else {**values}
+
     def _config(self, values: Mapping[str, Value]) -> TrialConfig:
         sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-        for name, value in values.items():
+        for name, value in self.in_canonical_units(values).items():
             sections[FIELDS[name].section][name] = value
-        model, train = ModelConfig(**sections["model"]), TrainConfig(**sections["train"])
-        if "beta" in values:
-            beta, reduction = float(cast("float", values["beta"])), str(values["reduction"])
-            sections["objective"]["beta"] = self._canonical_beta(
-                beta, reduction, model.latent_dim, train.batch_size
-            )
         return TrialConfig(
-            model=model, objective=ObjectiveConfig(**sections["objective"]), train=train
+            model=ModelConfig(**sections["model"]),
+            objective=ObjectiveConfig(**sections["objective"]),
+            train=TrainConfig(**sections["train"]),
         )
 
-    def _canonical_beta(self, value: float, reduction: str, latents: int, batch: int) -> float:
+    def _canonical_beta(self, values: Mapping[str, Value]) -> float:
+        beta, latents, batch = (
+            cast("Any", values[name]) for name in ("beta", "latent_dim", "batch_size")
+        )
+        sizes = {"pixels": self._pixels, "latents": latents}
         match self._settings["beta"].unit:
             case "raw":
-                return canonical_beta(
-                    weights_of(reduction, value, pixels=self._pixels, latents=latents, batch=batch)
-                )
+                batch = batch_in_force(batch, self._examples)
+                pair = weights_of(str(values["reduction"]), beta, batch=batch, **sizes)
+                return canonical_beta(pair)
             case "beta_norm":
-                return beta_from_norm(value, pixels=self._pixels, latents=latents)
-        return value
+                return beta_from_norm(beta, **sizes)
+        return float(beta)
 
     def _searched(self) -> dict[str, Setting]:
         return {
@@ -207,6 +214,11 @@ class Space:
             for name, setting in self._searched().items()
             if name in chosen
         }
+
+
+def batch_in_force(batch: int, examples: int | None) -> int:
+    """The examples of a training step: no more than the training split has."""
+    return batch if examples is None else min(batch, examples)
 
 
 def fingerprint(parameters: Mapping[str, Any]) -> str:

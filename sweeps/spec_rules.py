@@ -31,6 +31,7 @@ _TOGETHER: Sequence[Sequence[str]] = (
 """Fields whose values must go together, the one that is told first; `vae_models` judges."""
 
 _STAND_INS: Mapping[str, Any] = {
+    "prior_scale": 1.0,
     "target_se": 1.0,
     "milestones": (0.5,),
     "milestone_weights": (1.0,),

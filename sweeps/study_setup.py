@@ -12,7 +12,6 @@ from studies.linear_vae import gaussian_nll
 from studies.rate_distortion import shannon_rate
 from studies.records import StudyRecord
 from studies.study_records import create_study, get_study, update_study
-from sweeps.equivalence import MSE_SIGMA2
 from sweeps.errors import SweepError
 from sweeps.optuna_store import create_optuna_study
 from sweeps.samplers import choose_sampler
@@ -23,6 +22,7 @@ from sweeps.versions import code_version, package_versions
 from vae_models.config import LEAST_LOG_SIGMA, ModelConfig
 from vae_models.data import DataSet, load_data
 from vae_models.likelihood_fit import refuse_unfit
+from vae_models.likelihood_kinds import MSE_SIGMA2
 
 _WITHOUT_FILES = ("digits", "gaussian", "photos", "sprites")
 
@@ -110,7 +110,7 @@ def _refuse_mixing(existing: StudyRecord, wanted: StudyRecord) -> None:
 def _study_record(spec: Spec, db: Database, data: DataSet) -> StudyRecord:
     document = spec.to_dict()
     del document["study"]["storage"]  # it may hold a password, and the database may move
-    space = Space(spec, data.pixels)
+    space = Space(spec, data.pixels, len(data.train))
     return StudyRecord(
         name=spec.study.name,
         spec=document,
@@ -165,7 +165,8 @@ def reference_distortion(spec: Spec, data: DataSet) -> float:
     - ``gaussian_learned``, ``gaussian_optimal``, ``gaussian_pixel``: the mean with its own mean
       squared error v as variance, (N/2)(1 + ln 2πv), v not below what can be learned;
     - ``laplace``: the mean with scale √v: N(1 + ln 2√v) bounds its NLL, as E|x − μ| ≤ √v;
-    - ``continuous_bernoulli``, ``beta``: 0, the uniform density on [0, 1]^N, which both contain;
+    - ``continuous_bernoulli``: 0, the uniform density on [0, 1]^N;
+    - ``beta``: the uniform density on its support, N ln(256/255);
     - ``bernoulli``, ``bce``: the mean image;
     - ``discretized_logistic``, ``categorical256``: N ln 256, every level as likely.
     """
@@ -184,8 +185,10 @@ def _zero_rate_nats(likelihood: str, spec: Spec, data: DataSet) -> float:
             return gaussian_nll(data.mean_se, MSE_SIGMA2, pixels)
         case "laplace":
             return pixels * (1 + math.log(2 * math.sqrt(variance)))
-        case "continuous_bernoulli" | "beta":
+        case "continuous_bernoulli":
             return 0.0
+        case "beta":
+            return pixels * math.log(256 / 255)
         case "bernoulli" | "bce":
             return float(data.zero_rate_bernoulli_nats or 0.0)
         case "discretized_logistic" | "categorical256":

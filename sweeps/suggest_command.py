@@ -23,10 +23,12 @@ def suggest(spec: SpecFile, settings: Overrides = None, toml: OnlyToml = False) 
     loaded = load_spec(spec, settings or [])
     from rich.console import Console
 
+    from sweeps.annealing_end import unfinished_annealings
     from sweeps.curve_guide import range_notes
     from sweeps.errors import SweepWarning
     from sweeps.range_suggestions import render, suggestions_for
     from sweeps.redundancy import redundancies
+    from sweeps.space import Space
     from sweeps.study_setup import check_data, reference_rate
     from vae_models.data import load_data
 
@@ -34,10 +36,12 @@ def suggest(spec: SpecFile, settings: Overrides = None, toml: OnlyToml = False) 
         data = load_data(loaded.data)
         check_data(loaded, data)
         spectrum, rate = [float(value) for value in data.spectrum], reference_rate(data)
+    examples = len(data.train)
     found = suggestions_for(
-        loaded, spectrum, pixels=data.pixels, examples=len(data.train), rate_nats=rate
+        loaded, spectrum, pixels=data.pixels, examples=examples, rate_nats=rate
     )
     typer.echo("\n".join(found.lines) if toml else render(found))
-    notes = range_notes(loaded, spectrum, pixels=data.pixels, rate_nats=rate)
-    for note in (*redundancies(loaded), *notes):
+    notes = range_notes(loaded, spectrum, pixels=data.pixels, rate_nats=rate, examples=examples)
+    twice = redundancies(loaded, Space(loaded, data.pixels, examples))
+    for note in (*twice, *unfinished_annealings(loaded, examples), *notes):
         warnings.warn(note, SweepWarning, stacklevel=2)

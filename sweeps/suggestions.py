@@ -75,6 +75,7 @@ class SuggestionDesk:
         spec: Its spec.
         pixels: N = C·H·W of its data.
         worker_id: Who holds the lease.
+        examples: Size of its training split; None if it is not known.
 
     Raises:
         SuggestionError: There is no Optuna study of that name, or it is not ours.
@@ -88,12 +89,13 @@ class SuggestionDesk:
         spec: Spec,
         pixels: int,
         worker_id: str,
+        examples: int | None = None,
     ) -> None:
         self._db = db
         self._name = study
         self._spec = spec
         self._worker_id = worker_id
-        self._space = Space(spec, pixels)
+        self._space = Space(spec, pixels, examples)
         self._optuna = load_optuna_study(storage_url, study)
         self._known: dict[str, int] = {}
         self._numbers: set[int] = set()

@@ -76,7 +76,13 @@ def run_worker(study: str, db: Database, options: WorkerOptions) -> None:
     try:
         with Heartbeat(db, worker_id, spec.run.lease_seconds) as heartbeat:
             desk = SuggestionDesk(
-                db, db.url, study=study, spec=spec, pixels=data.pixels, worker_id=worker_id
+                db,
+                db.url,
+                study=study,
+                spec=spec,
+                pixels=data.pixels,
+                worker_id=worker_id,
+                examples=len(data.train),
             )
             _Worker(
                 db=db,
@@ -188,7 +194,8 @@ class _Worker:
             self.heartbeat.hold(None)
 
     def _reused(self, lease: Lease) -> bool:
-        return self.spec.study.dedupe and reuse_results(self.db, lease, self.data.pixels)
+        pixels, examples = self.data.pixels, len(self.data.train)
+        return self.spec.study.dedupe and reuse_results(self.db, lease, pixels, examples)
 
     def _attempt(self, attempt: Attempt) -> None:
         """Runs an attempt and records how it ended, unless the lease is lost."""

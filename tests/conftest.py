@@ -48,6 +48,7 @@ TENSOR_MODULES = [
     "pictures",
     "posterior",
     "posterior_heads",
+    "precision",
     "prior",
     "prior_distributions",
     "priors",

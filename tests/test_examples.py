@@ -53,7 +53,7 @@ def signals() -> Iterator[None]:
 
 
 def small(path: Path, *overrides: str) -> Spec:
-    limits = SIZES if path.stem == "gaussian" else LIMITS
+    limits = SIZES if path.stem in ("gaussian", "sprites") else LIMITS
     return load_spec(path, [*SMALL, *limits, *overrides])
 
 

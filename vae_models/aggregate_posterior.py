@@ -25,9 +25,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vae_models.encoding import encode_all, float64, sliced, widened
+from vae_models.encoding import encode_all, sliced, widened
 from vae_models.inference import inference
 from vae_models.posterior import DiagonalNormal, Posterior
+from vae_models.precision import float64
 from vae_models.prior_distributions import PriorDistribution
 from vae_models.vae import VAE
 

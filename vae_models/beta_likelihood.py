@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from vae_models.likelihood import Likelihood, PixelDistribution
+from vae_models.precision import float64
 
 __all__ = ["Beta", "BetaPixels"]
 
@@ -51,11 +52,11 @@ class BetaPixels(PixelDistribution):
         """
         with torch.no_grad():
             error = self.squared_error(images)
-        first, second = self.first.double(), self.second.double()
-        squeezed = (255 * images.double() + 0.5) / 256
+        first, second = float64(self.first), float64(self.second)
+        squeezed = (255 * float64(images) + 0.5) / 256
         kernel = (first - 1) * torch.log(squeezed) + (second - 1) * torch.log1p(-squeezed)
         nll = _log_beta(first, second) - kernel - _LOG_JACOBIAN
-        return nll.flatten(1).sum(1).to(error.dtype), error
+        return nll.flatten(1).sum(1).to(error), error
 
 
 @final

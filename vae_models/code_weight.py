@@ -6,7 +6,7 @@ from typing import ClassVar, final
 from vae_models.config import LIKELIHOODS
 from vae_models.config_checks import check_choice, check_integer, check_number
 from vae_models.errors import ConfigError
-from vae_models.likelihood_kinds import UNIT_INTERVAL_LIKELIHOODS
+from vae_models.likelihood_kinds import MSE_SIGMA2, UNIT_INTERVAL_LIKELIHOODS
 from vae_models.objective import BATCH_REDUCTIONS, REDUCTIONS
 
 __all__ = ["ADAPTIVE_LIKELIHOODS", "SQUARED_ERROR_LIKELIHOODS", "CodeWeight"]
@@ -70,7 +70,7 @@ class CodeWeight:
             return None
         if self.sigma2 is not None:
             return self.sigma2
-        return 1.0 if self.half else 0.5
+        return 1.0 if self.half else MSE_SIGMA2
 
     def _refuse_missing_batch(self) -> None:
         if self.batch is None and self.reduction in BATCH_REDUCTIONS:

@@ -1,4 +1,4 @@
-"""The verdict on posterior collapse: whether latents died, which, and when."""
+"""The verdict on posterior collapse: whether latents died, and when."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,10 @@ class Collapse:
         verdict: ``none`` if all latents are active on held-out data, ``partial`` if some are;
             of no active one, ``never_active`` if none ever was in training, else ``collapsed``.
         epoch: Only for ``collapsed``: the first epoch, from 1, without any active latent.
-        inactive: Latents that are not active on held-out data.
     """
 
     verdict: Verdict
     epoch: int | None
-    inactive: tuple[int, ...]
 
 
 def verdict_of(active: Sequence[bool], last_active_epochs: Sequence[int], epochs: int) -> Collapse:
@@ -39,11 +37,10 @@ def verdict_of(active: Sequence[bool], last_active_epochs: Sequence[int], epochs
             for none; empty if that is not known, and a collapse then has no date.
         epochs: Epochs trained.
     """
-    inactive = tuple(latent for latent, is_active in enumerate(active) if not is_active)
-    if len(inactive) < len(active):
-        return Collapse(verdict="partial" if inactive else "none", epoch=None, inactive=inactive)
+    if any(active):
+        return Collapse(verdict="none" if all(active) else "partial", epoch=None)
     last = max(last_active_epochs, default=None)
     if last == 0:
-        return Collapse(verdict="never_active", epoch=None, inactive=inactive)
+        return Collapse(verdict="never_active", epoch=None)
     epoch = None if last is None else min(last + 1, epochs)
-    return Collapse(verdict="collapsed", epoch=epoch, inactive=inactive)
+    return Collapse(verdict="collapsed", epoch=epoch)

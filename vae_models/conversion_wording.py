@@ -82,7 +82,8 @@ def _remarks(code: CodeWeight) -> Iterator[str]:
     if code.likelihood == "laplace":
         yield (
             "the scale of the Laplace decoder settles by itself at the mean absolute error per "
-            "pixel, whatever the data's scale; it has no t, which is a matter of squared errors"
+            "pixel, whatever the data's scale (that of a plain L1 loss is fixed at one); it has no t, "
+            "which is a matter of squared errors"
         )
     if code.likelihood == "bce":
         yield (

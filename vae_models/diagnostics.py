@@ -20,6 +20,7 @@ from vae_models.example_terms import evenly_spaced
 from vae_models.generalisation import training_point
 from vae_models.inference import inference
 from vae_models.iwae import iwae_bound
+from vae_models.likelihood_kinds import loss_note
 from vae_models.vae import VAE
 
 __all__ = ["Diagnostics", "diagnose"]
@@ -180,12 +181,8 @@ def _finite(found: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _likelihood_notes(model: VAE, floor: float | None) -> list[str]:
-    notes = []
-    if not model.likelihood.probabilistic:
-        notes.append(
-            "The loss is no likelihood as it is written; its nats are those of what it amounts "
-            f"to: {model.likelihood.amounts_to}."
-        )
+    note = loss_note(model.likelihood.amounts_to)
+    notes = [] if note is None else [note]
     if floor is not None:
         notes.append(
             "The images are grey: their cross-entropy is no negative log-likelihood, so that the "

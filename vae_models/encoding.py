@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vae_models.posterior import Posterior
+from vae_models.precision import float64
 from vae_models.vae import VAE
 
-__all__ = ["encode_all", "float64", "sliced", "widened"]
+__all__ = ["encode_all", "sliced", "widened"]
 
 _BATCH = 512
 
@@ -32,11 +33,6 @@ def sliced(posterior: Posterior, size: int) -> list[Posterior]:
 def widened(posterior: Posterior) -> Posterior:
     """The posterior in float64, on its device or, where that has none (MPS), on the CPU."""
     return _changed(posterior, lambda name: float64(getattr(posterior, name)))
-
-
-def float64(tensor: Tensor) -> Tensor:
-    """The tensor in float64, on its device or, where that has none (MPS), on the CPU."""
-    return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()
 
 
 def _part(posterior: Posterior, part: slice) -> Posterior:

@@ -128,7 +128,7 @@ def _refuse_non_finite(**terms: float | None) -> None:
 def _prior_scale(model: VAE) -> Tensor:
     """The prior's standard deviation of every latent, in float64 on the CPU; one for all or each."""
     with inference(model):
-        return torch.as_tensor(model.prior_distribution().scale).double().cpu()
+        return torch.as_tensor(model.prior_distribution().scale).cpu().double()
 
 
 def _latent_fields(terms: ExampleTerms, prior_scale: Tensor) -> dict[str, Any]:

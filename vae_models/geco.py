@@ -31,8 +31,8 @@ class Geco(Regulariser):
 
         λ ← λ exp(0.03 clip(A / target_se, -1, 1)),  within 1e±6 of its start, 1/(2 sigma²)
 
-    so λ moves by at most 3% a step; at its start the loss is 2 sigma² times that of the VAE whose
-    beta is one. A target that cannot be reached ends at the upper bound (an autoencoder, nearly),
+    so λ moves by at most 3% a step; at its start the loss is that of the VAE whose beta is one, up
+    to a constant. A target that cannot be reached ends at the upper bound (an autoencoder, nearly),
     one that needs no code at the lower (collapse). Rezende & Viola 2018,
     https://arxiv.org/abs/1810.00597, algorithm 1, which leaves the speed open
     (and does not divide by the target).

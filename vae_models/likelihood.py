@@ -55,11 +55,6 @@ class Likelihood(nn.Module, ABC):
     amounts_to: ClassVar[str | None] = None
     """What a loss that is no likelihood is equivalent to, in words."""
 
-    @property
-    def discrete(self) -> bool:
-        """Whether p(x|z) is a probability of discrete pixels, not a density."""
-        return self.levels is not None
-
     @abstractmethod
     def forward(self, output: Float[Tensor, "batch output height width"]) -> PixelDistribution:
         """The distribution p(x|z) that the decoder's output, with k·C channels, parametrises."""

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 __all__ = [
     "AMOUNTS_TO",
-    "DISCRETE_LIKELIHOODS",
     "LARGEST_CATEGORICAL_PIXELS",
     "LIKELIHOOD_MEASURES",
+    "MSE_SIGMA2",
     "UNIT_INTERVAL_LIKELIHOODS",
+    "loss_note",
 ]
 
 UNIT_INTERVAL_LIKELIHOODS = (
@@ -20,24 +21,24 @@ UNIT_INTERVAL_LIKELIHOODS = (
 )
 """Likelihoods of values between 0 and 1."""
 
-DISCRETE_LIKELIHOODS = ("bernoulli", "discretized_logistic", "categorical256", "bce")
-"""Likelihoods that give a pixel's levels probabilities; the others give a density."""
-
 LIKELIHOOD_MEASURES: Mapping[str, str] = {
-    "gaussian": "a density",
-    "gaussian_learned": "a density",
-    "gaussian_optimal": "a density",
-    "gaussian_pixel": "a density",
+    "gaussian": "a Gaussian density",
+    "gaussian_learned": "a Gaussian density",
+    "gaussian_optimal": "a Gaussian density",
+    "gaussian_pixel": "a Gaussian density",
     "bernoulli": "binary probabilities",
-    "continuous_bernoulli": "a density",
-    "beta": "a density",
-    "laplace": "a density",
+    "continuous_bernoulli": "a continuous Bernoulli density",
+    "beta": "a beta density",
+    "laplace": "a Laplace density",
     "discretized_logistic": "probabilities of 256 levels",
     "categorical256": "probabilities of 256 levels",
-    "mse": "a density",
+    "mse": "a Gaussian density",
     "bce": "binary probabilities",
 }
-"""What each likelihood gives to an image; NLLs of different measures have no common axis."""
+"""What each likelihood gives to an image: NLLs in nats compare within one such family only."""
+
+MSE_SIGMA2 = 0.5
+"""sigma² of the Gaussian decoder whose NLL is the squared error, up to a constant."""
 
 AMOUNTS_TO: Mapping[str, str] = {
     "mse": "gaussian with sigma2 = 1/2",
@@ -47,3 +48,17 @@ AMOUNTS_TO: Mapping[str, str] = {
 
 LARGEST_CATEGORICAL_PIXELS = 3072
 """N of the largest image for ``categorical256``: 256 N outputs (3 x 32 x 32 has 786,432)."""
+
+
+def loss_note(amounts_to: str | None) -> str | None:
+    """What is kept with a trial whose loss is no likelihood; None for a likelihood.
+
+    Args:
+        amounts_to: One of `AMOUNTS_TO`; None for a likelihood.
+    """
+    if amounts_to is None:
+        return None
+    return (
+        "The loss is no likelihood as it is written; its nats are those of what it amounts to: "
+        f"{amounts_to}."
+    )

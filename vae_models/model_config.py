@@ -22,6 +22,7 @@ __all__ = [
     "LIKELIHOODS",
     "LIKELIHOOD_PARAMETERS",
     "MODEL_DEFAULTS",
+    "MOST_COMPONENTS",
     "OUTPUT_ACTIVATIONS",
     "POSTERIORS",
     "PRIORS",
@@ -70,7 +71,6 @@ PRIOR_PARAMETERS: Mapping[str, tuple[str, ...]] = {
 
 MODEL_DEFAULTS: Mapping[str, float | int | str] = {
     "output_activation": "none",
-    "prior_scale": 1.0,
     "prior_components": 16,
 }
 """What a field that is left out takes where something reads it; None elsewhere."""
@@ -80,6 +80,9 @@ LEAST_LOG_SIGMA = -6.0
 
 LARGEST_FULL_LATENT = 64
 """The largest latent dimension of a full-covariance encoder: it has M (M + 1) / 2 more outputs."""
+
+MOST_COMPONENTS = 10_000
+"""Of a mixture as the prior: every draw of a batch is compared with every component."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +99,10 @@ class ModelConfig:
         posterior: Covariance of q(z|x): ``diagonal``, or ``full`` for at most
             `LARGEST_FULL_LATENT` latents.
         prior: p(z), one of `PRIORS`.
-        prior_scale: Standard deviation of every latent under the ``scaled`` prior; beyond 1e±6
-            single precision could not hold the rate.
-        prior_components: Components of the ``mixture`` and ``vamp`` priors.
+        prior_scale: Standard deviation of every latent under the ``scaled`` prior, which needs
+            one; beyond 1e±6 single precision could not hold the rate.
+        prior_components: Components of the ``mixture`` and ``vamp`` priors, at most
+            `MOST_COMPONENTS`.
         likelihood: One of `LIKELIHOODS`.
         sigma2: Decoder variance in squared model units: fixed (``gaussian``, within 1e±15: beyond,
             the squares of Adam's gradients leave single precision) or its starting value
@@ -127,8 +131,10 @@ class ModelConfig:
         settle_parameters(self, "likelihood", LIKELIHOOD_PARAMETERS, MODEL_DEFAULTS)
         set_field(self, "hidden", _widths(self.hidden))
         check_integer(self, "latent_dim", low=1)
+        if self.prior == "scaled" and self.prior_scale is None:
+            raise ConfigError.unmet("prior_scale > 0", "prior 'scaled'", prior_scale=None)
         check_number(self, "prior_scale", low=1e-6, high=1e6, optional=True)
-        check_integer(self, "prior_components", low=1, optional=True)
+        check_integer(self, "prior_components", low=1, high=MOST_COMPONENTS, optional=True)
         check_number(self, "sigma2", low=0.0, open_low=True)
         check_choice(self, "output_activation", OUTPUT_ACTIVATIONS, optional=True)
         if self.family == "mlp" and not self.hidden:

@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from vae_models.bernoulli_likelihood import BernoulliPixels
 from vae_models.gaussian_likelihoods import GaussianPixels
 from vae_models.likelihood import Likelihood
-from vae_models.likelihood_kinds import AMOUNTS_TO
+from vae_models.likelihood_kinds import AMOUNTS_TO, MSE_SIGMA2
 
 __all__ = ["CrossEntropy", "SquaredError"]
-
-_SIGMA2 = 0.5  # SE/(2 sigma²) = SE
 
 
 @final
@@ -38,12 +36,12 @@ class SquaredError(Likelihood):
 
     def forward(self, output: Float[Tensor, "batch channel height width"]) -> GaussianPixels:
         """N(activation(output), I/2)."""
-        return GaussianPixels(self.activation(output), 0.5 * math.log(_SIGMA2), 1 / _SIGMA2)
+        return GaussianPixels(self.activation(output), 0.5 * math.log(MSE_SIGMA2), 1 / MSE_SIGMA2)
 
     @property
     def sigma2(self) -> float:
         """The variance that the missing half amounts to."""
-        return _SIGMA2
+        return MSE_SIGMA2
 
 
 @final

@@ -7,6 +7,7 @@ from vae_models.config import TrialConfig
 from vae_models.free_bits import FreeBits
 from vae_models.geco import Geco
 from vae_models.kl import KlRegulariser
+from vae_models.likelihood_kinds import MSE_SIGMA2
 from vae_models.objective import Weights, raw_weight_of, weights_of
 from vae_models.regulariser import Loss, PriorDraws, Regulariser, stacked
 from vae_models.squashed import Squashed
@@ -14,9 +15,6 @@ from vae_models.tcvae import BetaTcVae
 from vae_models.wae_mmd import WaeMmd
 
 __all__ = ["Loss", "PriorDraws", "Regulariser", "regulariser_of", "stacked"]
-
-_MSE_SIGMA2 = 0.5
-"""sigma² of the Gaussian decoder whose NLL is the squared error, up to a constant."""
 
 
 def regulariser_of(config: TrialConfig, *, pixels: int, batch: int, examples: int) -> Regulariser:
@@ -48,7 +46,7 @@ def regulariser_of(config: TrialConfig, *, pixels: int, batch: int, examples: in
         case "tcvae":
             return BetaTcVae(weights, tc_weight=_given(objective.tc_weight), examples=examples)
         case "geco":
-            sigma2 = _MSE_SIGMA2 if model.likelihood == "mse" else model.sigma2
+            sigma2 = MSE_SIGMA2 if model.likelihood == "mse" else model.sigma2
             return Geco(weights.nll, sigma2=sigma2, target_se=_given(objective.target_se))
         case "squashed":
             return Squashed(weights)

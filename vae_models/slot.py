@@ -205,10 +205,12 @@ class Slot:
         name, value = next(
             pair for pair in zip(_TERMS, terms, strict=True) if not math.isfinite(pair[1])
         )
+        objective = self.config.objective
+        beta = f", beta={objective.beta:g}" if objective.reads_beta else ""
         message = (
             f"The training's terms must stay finite, but in epoch {epoch}, at step {step}, "
-            f"the {name} was {value} (learning_rate={self.config.train.learning_rate:g}, "
-            f"beta={self.config.objective.beta:g}). {_ADVICE if step > 1 else _FIRST_ADVICE}"
+            f"the {name} was {value} (learning_rate={self.config.train.learning_rate:g}{beta}). "
+            f"{_ADVICE if step > 1 else _FIRST_ADVICE}"
         )
         return Diverged(slot=self.index, epoch=epoch, step=step, message=message, last=self.last)
 

@@ -141,7 +141,7 @@ def test_every_likelihood_is_measured_in_what_the_models_say() -> None:
 @pytest.mark.parametrize(
     "likelihoods",
     [
-        ["gaussian", "gaussian_optimal", "gaussian_pixel", "continuous_bernoulli", "beta", "mse"],
+        ["gaussian", "gaussian_learned", "gaussian_optimal", "gaussian_pixel", "mse"],
         ["bernoulli", "bce"],
         ["discretized_logistic", "categorical256"],
         ["laplace"],
@@ -156,6 +156,8 @@ def test_nlls_of_one_measure_share_an_axis(likelihoods: list[str]) -> None:
     ("likelihoods", "named"),
     [
         (["mse", "bce"], "bce and mse"),
+        (["gaussian", "laplace"], "gaussian and laplace"),
+        (["beta", "continuous_bernoulli"], "beta and continuous_bernoulli"),
         (["bernoulli", "continuous_bernoulli"], "bernoulli and continuous_bernoulli"),
         (["categorical256", "bernoulli"], "bernoulli and categorical256"),
         (["discretized_logistic", "gaussian"], "discretized_logistic and gaussian"),

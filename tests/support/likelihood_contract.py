@@ -13,7 +13,6 @@ from vae_models.config import LIKELIHOODS, ModelConfig
 from vae_models.likelihood import Likelihood
 from vae_models.likelihood_kinds import (
     AMOUNTS_TO,
-    DISCRETE_LIKELIHOODS,
     LIKELIHOOD_MEASURES,
     UNIT_INTERVAL_LIKELIHOODS,
 )
@@ -177,8 +176,7 @@ class LikelihoodContract(ABC):
 
     def test_its_kind_is_the_one_of_the_tables(self, likelihood: Likelihood) -> None:
         name = self.config.likelihood
-        assert likelihood.discrete == (name in DISCRETE_LIKELIHOODS)
-        assert likelihood.discrete == (LIKELIHOOD_MEASURES[name] != "a density")
+        assert (likelihood.levels is None) == LIKELIHOOD_MEASURES[name].endswith("density")
         assert likelihood.probabilistic == (name not in AMOUNTS_TO)
         assert likelihood.amounts_to == AMOUNTS_TO.get(name)
 

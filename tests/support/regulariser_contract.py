@@ -52,8 +52,10 @@ class ScaledPrior(PriorDistribution):
     def sample(self, noise: Tensor, choice: Tensor) -> Tensor:
         return self.normal.sample(noise, choice)
 
-    def kl_nats(self, posterior: Posterior, latents: Tensor) -> Tensor:
-        return self.factor * self.normal.kl_nats(posterior, latents)
+    def kl_nats(
+        self, posterior: Posterior, latents: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        return self.factor * self.normal.kl_nats(posterior, latents, noise)
 
     def latent_kl_nats(self, posterior: Posterior, latents: Tensor) -> Tensor:
         return self.factor * self.normal.latent_kl_nats(posterior, latents)

@@ -62,8 +62,27 @@ def test_to_prints_the_weight_of_that_mode_alone_on_the_first_line(rdsweep: Rdsw
     assert lines[1:] == _text(rdsweep, *MEAN)
 
 
-def test_to_leaves_json_as_it_is(rdsweep: Rdsweep) -> None:
-    assert _json(rdsweep, *MEAN, "--to", "sum") == _json(rdsweep, *MEAN)
+def test_json_has_the_weight_of_that_mode_as_well(rdsweep: Rdsweep) -> None:
+    found = _json(rdsweep, *MEAN, "--to", "latent_mean")
+    assert found.pop("to") == pytest.approx(78.4)
+    assert found == _json(rdsweep, *MEAN)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), True),
+        (("--half",), False),
+        (("--sigma2", "1"), False),
+        (("--likelihood", "mse"), False),
+        (("--likelihood", "bernoulli"), False),
+    ],
+)
+def test_a_gaussian_whose_variance_was_not_said_is_told_what_a_spec_takes(
+    rdsweep: Rdsweep, options: tuple[str, ...], told: bool
+) -> None:
+    note = "(a spec's `gaussian` has sigma2 = 1: --half)"
+    assert (_text(rdsweep, *SUM, *options)[-1] == note) is told
 
 
 def test_without_a_batch_size_it_says_which_modes_are_missing(rdsweep: Rdsweep) -> None:
@@ -75,8 +94,9 @@ def test_without_a_batch_size_it_says_which_modes_are_missing(rdsweep: Rdsweep) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ((*MEAN, "--to", "latentmean"), "--to must be one of 'sum', "),
         ((*MEAN, "--to", "latentmean"), "Did you mean 'latent_mean'?"),
-        ((*MEAN, "--to", "kl_batch_sum"), "`batch >= 1` must hold"),
+        ((*MEAN, "--to", "kl_batch_sum"), "`--batch` must be given with --to kl_batch_sum"),
         ((*MEAN, "--reduction", "nll_batch_sum"), "`batch` must be given"),
         ((*MEAN, "--likelihood", "bernouli"), "Did you mean 'bernoulli'?"),
         ((*MEAN, "--weight", "-1"), "`0 <= weight < inf` must hold for a KL weight"),

@@ -113,6 +113,15 @@ class TestUnits:
         )
         assert in_unit_of(spec, 4.0, N) == pytest.approx((4 * 2 / N, 4 * 8 / N))
 
+    def test_a_batch_is_no_larger_than_the_training_split(self) -> None:
+        spec = spec_of(
+            {"beta": {"low": 0.1, "high": 1, "unit": "raw"}},
+            objective={"reduction": "nll_batch_sum"},
+            train={"batch_size": 128},
+        )
+        assert in_unit_of(spec, 4.0, N, 50) == pytest.approx((4.0 * 50, 4.0 * 50))
+        assert in_unit_of(spec, 4.0, N) == pytest.approx((4.0 * 128, 4.0 * 128))
+
     def test_several_reductions_are_covered_by_one_raw_range(self) -> None:
         spec = spec_of(
             {"beta": {"low": 0.1, "high": 1, "unit": "raw"}, "reduction": ["sum", "pixel_mean"]},
@@ -126,6 +135,35 @@ class TestLines:
         found = suggested({"beta": [1.0], "latent_dim": [1, 2]})
         space = tomllib.loads("\n".join(found.lines))
         assert set(spec_of(space).searched) == {"beta", "latent_dim"}
+
+    @pytest.mark.parametrize("sampler", ["grid", "sobol"])
+    @pytest.mark.parametrize(
+        ("sections", "fields"),
+        [
+            ({}, {"beta", "latent_dim"}),
+            ({"regulariser": "geco", "target_se": 3.0}, {"target_se", "latent_dim"}),
+            ({"regulariser": "capacity"}, {"capacity_nats", "latent_dim"}),
+        ],
+    )
+    def test_the_spec_that_they_are_for_accepts_them(
+        self, sampler: str, sections: dict[str, Any], fields: set[str]
+    ) -> None:
+        study = {"name": "a", "sampler": sampler}
+        found = suggested({"latent_dim": [1, 2]}, study=study, objective=sections)
+        fixed = {name: value for name, value in sections.items() if name not in fields}
+        spec = spec_of(tomllib.loads("\n".join(found.lines)), study=study, objective=fixed)
+        assert set(spec.searched) == fields
+
+    def test_a_capacity_reaches_from_no_rate_to_the_highest_of_interest(self) -> None:
+        found = suggested(objective={"regulariser": "capacity"}, model={"likelihood": "beta"})
+        (line,) = found.lines
+        assert line.startswith("capacity_nats = {")
+        assert numbers_of(line) == (0.0, RATE)
+
+    def test_a_discrepancy_is_said_to_have_no_range(self) -> None:
+        found = suggested({"latent_dim": [2, 4]}, objective={"regulariser": "wae_mmd"})
+        assert "no range of mmd_weight follows from the spectrum" in render(found)
+        assert "no range of mmd_weight" not in render(suggested())
 
     def test_beta_covers_all_likelihoods(self) -> None:
         found = suggested({"likelihood": ["gaussian", "gaussian_learned"], "latent_dim": [2, 8]})

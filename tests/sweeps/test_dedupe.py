@@ -2,13 +2,16 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rdsweep_command import Rdsweep
 from studies.database import open_database
+from studies.outcomes import finish_trial
 from studies.queries import artifacts_of, epochs_of, latents_of, query_trials
 from studies.records import Lease, TrialRecord
 from study_examples import EVALUATION
@@ -50,6 +53,13 @@ beta = [0.1, 1.0]
 sigma2 = [0.1, 1.0]
 seed = [0, 1]
 """
+EXAMPLES = 1497
+MSE_NOTE = (
+    "The loss is no likelihood as it is written; its nats are those of what it amounts to: "
+    "gaussian with sigma2 = 1/2."
+)
+ENDED = "The annealing ended at 0.5 of the full weight"
+NOT_COMPUTED = "The IWAE bound and the exact NLL were not computed under this variance."
 LEVELS = {0.01, 0.1, 1.0}
 """t = beta sigma2: two of the four pairs are one model."""
 
@@ -175,6 +185,58 @@ def test_the_numbers_under_another_variance_are_those_that_the_model_would_have(
     assert computed.distortion_se == records[1].distortion_se
 
 
+class TestNotes:
+    SPACE = {"likelihood": ["mse", "gaussian"], "sigma2": [0.25], "beta": [1.0, 2.0]}  # noqa: RUF012
+    ANNEALING = {  # noqa: RUF012
+        "annealing": "stepwise",
+        "milestones": [0.0],
+        "milestone_weights": [0.5],
+    }
+    KEPT = "I(x; z) is within 1 nat of ln 50."
+
+    def notes(
+        self, folder: Path, measured: Sequence[str], **changes: Any
+    ) -> list[tuple[Any, ...]]:
+        """(likelihood, beta, notes) of the two trials of one model, the trained one first."""
+        space = {**self.SPACE, **self.ANNEALING}
+        sweep = ToySweep.create(folder, space, trials=4, sampler="grid", dedupe=True)
+        sweep.desk().refill(4)
+        found = []
+        while lease := sweep.take():
+            model, beta = lease.config["model"], lease.config["objective"]["beta"]
+            level = beta * (0.5 if model["likelihood"] == "mse" else model["sigma2"])
+            if level != 0.5:
+                sweep.fail(lease)
+                continue
+            if not reuse_results(sweep.db, lease, 64, EXAMPLES):
+                own = [
+                    *([MSE_NOTE] if model["likelihood"] == "mse" else []),
+                    *measured,
+                    f"{ENDED}: the beta in force at the end was {0.5 * beta:.4g}.",
+                ]
+                finish_trial(
+                    sweep.db, lease, replace(EVALUATION, notes=tuple(own), **changes), [], []
+                )
+            trial = next(t for t in sweep.trials() if t.number == lease.number)
+            found.append((model["likelihood"], beta, trial.notes))
+        return found
+
+    def test_they_are_those_of_the_trial_itself(self, tmp_path: Path) -> None:
+        found = self.notes(tmp_path, [self.KEPT, "`exact_nll_nats` was inf and is not stored."])
+        _, (likelihood, beta, notes) = found
+        assert (MSE_NOTE in notes) == (likelihood == "mse")
+        assert f"in force at the end was {0.5 * beta:.4g}." in " ".join(notes)
+        assert sum("in force" in note for note in notes) == 1
+        assert self.KEPT in notes
+        assert sum("exact_nll_nats" in note for note in notes) == 0
+        assert NOT_COMPUTED in notes
+
+    def test_nothing_is_missed_that_was_not_measured(self, tmp_path: Path) -> None:
+        names = ("iwae_nats", "iwae_stderr_nats", "iwae_samples", "exact_nll_nats")
+        _, (_, _, notes) = self.notes(tmp_path, [], **dict.fromkeys(names))
+        assert NOT_COMPUTED not in notes
+
+
 class TestOneWorkersTurn:
     """On trials that are not trained: ToySweep stores their outcomes."""
 
@@ -192,11 +254,11 @@ class TestOneWorkersTurn:
         return lease
 
     def test_the_first_trial_has_nothing_to_reuse(self, sweep: ToySweep) -> None:
-        assert not reuse_results(sweep.db, self.take(sweep), 64)
+        assert not reuse_results(sweep.db, self.take(sweep), 64, EXAMPLES)
 
     def test_the_second_takes_over_what_the_first_gave(self, sweep: ToySweep) -> None:
         sweep.finish(self.take(sweep), (3.0, 5.0))
-        assert reuse_results(sweep.db, self.take(sweep), 64)
+        assert reuse_results(sweep.db, self.take(sweep), 64, EXAMPLES)
         first, second = sweep.trials()
         assert second.reused_from == first.number
         assert second.reduction != first.reduction
@@ -205,7 +267,7 @@ class TestOneWorkersTurn:
 
     def test_what_diverged_diverges_again_and_names_the_trial(self, sweep: ToySweep) -> None:
         sweep.finish(self.take(sweep), None)
-        assert reuse_results(sweep.db, self.take(sweep), 64)
+        assert reuse_results(sweep.db, self.take(sweep), 64, EXAMPLES)
         first, second = sweep.trials()
         assert second.state == "diverged"
         assert second.rate_nats is None
@@ -214,10 +276,12 @@ class TestOneWorkersTurn:
 
     def test_a_crash_of_ours_is_not_reused(self, sweep: ToySweep) -> None:
         sweep.fail(self.take(sweep))
-        assert not reuse_results(sweep.db, self.take(sweep), 64)
+        assert not reuse_results(sweep.db, self.take(sweep), 64, EXAMPLES)
 
     def test_a_trial_of_an_earlier_version_has_no_key_and_is_trained(
         self, sweep: ToySweep
     ) -> None:
         sweep.finish(self.take(sweep), (3.0, 5.0))
-        assert not reuse_results(sweep.db, replace(self.take(sweep), equivalence=None), 64)
+        assert not reuse_results(
+            sweep.db, replace(self.take(sweep), equivalence=None), 64, EXAMPLES
+        )

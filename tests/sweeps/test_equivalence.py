@@ -97,6 +97,10 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"model": {"likelihood": "bernoulli", "sigma2": 3.0}},
         {"model": {"likelihood": "bernoulli"}},
     ),
+    "cross-entropy and a Bernoulli": (
+        {"model": {"likelihood": "bce"}},
+        {"model": {"likelihood": "bernoulli"}, "objective": {"reduction": "mean"}},
+    ),
     "widths of a convolution": (
         {"model": {"family": "conv", "hidden": (7,)}},
         {"model": {"family": "conv"}},

@@ -30,7 +30,10 @@ LINES = {
         {"regulariser": ["free_bits"], "beta": [0.5]},
         "(β=0.5 M=16 mlp gaussian sum constant free_bits)",
     ),
-    "a loss without a beta": ({"regulariser": ["capacity"]}, "(M=16 mlp gaussian sum constant capacity)"),
+    "a loss without a beta": (
+        {"regulariser": ["capacity"]},
+        "(M=16 mlp gaussian sum constant capacity)",
+    ),
     "a prior and a posterior": (
         {"prior": ["mixture"], "posterior": ["full"]},
         "(β=1 M=16 mlp gaussian sum constant mixture full)",

@@ -57,7 +57,7 @@ VALUES: dict[str, Any] = {
 }
 """Of every parameter, one that is not its default."""
 
-REQUIRED = ("target_se", "milestones", "milestone_weights")
+REQUIRED = ("prior_scale", "target_se", "milestones", "milestone_weights")
 
 
 def reloaded(config: TrialConfig) -> TrialConfig:

@@ -117,6 +117,26 @@ class TestUnits:
         assert levels == {"gaussian": 0.5, "mse": 1.0}
         assert variances == {"gaussian": 0.25, "gaussian_learned": 0.25, "mse": 0.5}
 
+    def test_a_batch_counts_as_large_as_it_is_when_the_training_split_is_smaller(self) -> None:
+        """Of 50 examples no batch has 128: a KL per pixel and example is N B = 64 · 50 of a sum."""
+        document = {
+            "study": {"name": "toy"},
+            "data": {"name": "digits"},
+            "train": {"batch_size": 128},
+            "space": {
+                "beta": {"choices": [0.5, 1.0], "unit": "raw"},
+                "reduction": ["kl_batch_sum", "nll_batch_sum"],
+            },
+        }
+        space = Space(Spec.from_dict(document), PIXELS, examples=50)
+        for reduction, beta in (("kl_batch_sum", 0.5 * 64 * 50), ("nll_batch_sum", 0.5 / 50)):
+            trial = row_of(space, raw_weight=0.5, reduction=reduction)
+            assert trial.beta == pytest.approx(beta)
+            assert trial.raw_weight == pytest.approx(0.5)
+            assert trial.weights is not None
+            assert trial.weights["kl_batch_sum"] == pytest.approx(beta / (64 * 50))
+            assert trial.weights["nll_batch_sum"] == pytest.approx(beta * 50)
+
 
 class TestATrialsRow:
     """N = 64 pixels, M = 8 latents, B = 128 examples."""

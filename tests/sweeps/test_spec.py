@@ -753,11 +753,15 @@ STUDY_LINES = {
     ),
     "nats of two measures": (
         ["study.distortion=nll", 'space.likelihood=["gaussian", "bernoulli"]'],
-        "nats of a density and of binary probabilities do not compare",
+        "nats of a Gaussian density and of binary probabilities do not compare",
+    ),
+    "nats of two densities": (
+        ["study.distortion=nll", 'space.likelihood=["beta", "continuous_bernoulli"]'],
+        "nats of a beta density and of a continuous Bernoulli density do not compare",
     ),
     "nats of levels and of a density": (
         ["study.distortion=nll", 'space.likelihood=["laplace", "categorical256"]'],
-        "nats of a density and of probabilities of 256 levels do not compare",
+        "nats of a Laplace density and of probabilities of 256 levels do not compare",
     ),
     "word for a truth": (["study.dedupe=yes"], "study.dedupe: must be true or false, but got"),
     "misspelt sampler": (["study.sampler=nsga"], "did you mean 'nsga2'?"),
@@ -837,7 +841,7 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
             "hidden": st.sampled_from([[64], [[64], [32, 32]]]),
             "annealing": st.sampled_from(["linear", ["linear", "constant", "cosine"]]),
             "regulariser": st.sampled_from(["kl", ["kl", "free_bits", "tcvae"]]),
-            "prior": st.sampled_from(["scaled", ["standard", "learned"]]),
+            "prior": st.sampled_from(["mixture", ["standard", "learned"]]),
             "learning_rate": st.sampled_from([1, {"low": 1e-4, "high": 1e-2, "step": 1e-3}]),
         },
     )

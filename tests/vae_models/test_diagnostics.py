@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from optimal_linear_vae import gaussian_images, optimal_linear_vae
+from prior_settings import prior_settings
 from vae_models.aggregate_posterior import aggregate_posterior
 from vae_models.config import LIKELIHOODS, PRIORS, ModelConfig
 from vae_models.data import DataSet, load_data
@@ -181,7 +182,7 @@ def test_two_constant_images_of_one_pixel_with_more_latents_than_pixels_have_all
 ) -> None:
     images = torch.ones((2, 1, 1, 1))
     data = DataSet(name="made", train=images, heldout=images, scale=1.0)
-    model = _model((1, 1, 1), prior=prior, likelihood=likelihood, latent_dim=3)
+    model = _model((1, 1, 1), likelihood=likelihood, latent_dim=3, **prior_settings(prior))
     found = _diagnosed(model, data)
     assert found.diagnostic_examples == 2
     assert found.mutual_information_nats == pytest.approx(0, abs=1e-9)

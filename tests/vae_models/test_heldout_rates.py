@@ -16,6 +16,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from prior_settings import prior_settings
 from vae_models.config import PRIORS, ModelConfig
 from vae_models.data import DataSet, load_data
 from vae_models.data_config import DataConfig
@@ -123,7 +124,8 @@ def test_two_constant_images_of_one_pixel_are_evaluated(
 ) -> None:
     images = torch.ones((2, 1, 1, 1))
     data = DataSet(name="made", train=images, heldout=images, scale=1.0)
-    config = ModelConfig(hidden=(3,), latent_dim=latents, posterior=posterior, prior=prior)
+    settings = prior_settings(prior)
+    config = ModelConfig(hidden=(3,), latent_dim=latents, posterior=posterior, **settings)
     result = evaluate(build_vae(config, (1, 1, 1), seed=0), data, samples=2)
     assert math.isfinite(result.rate_nats)
     assert result.collapsed

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from prior_settings import prior_settings
 from vae_models.checkpoints import load_checkpoint, restore_model, save_checkpoint
 from vae_models.config import (
     POSTERIORS,
@@ -58,7 +59,7 @@ def _components(prior: str) -> dict[str, int]:
 def test_training_stays_finite_and_lowers_the_loss(
     gaussian: DataSet, prior: str, posterior: str
 ) -> None:
-    trial = _trial(prior=prior, posterior=posterior, **_components(prior))
+    trial = _trial(posterior=posterior, **prior_settings(prior), **_components(prior))
     trainer = Trainer([trial], gaussian)
     results = [result for result in trainer if isinstance(result, EpochResult)]
     assert len(results) == 3
@@ -70,7 +71,7 @@ def test_training_stays_finite_and_lowers_the_loss(
 
 @pytest.mark.parametrize("prior", ["learned", "mixture", "vamp"])
 def test_training_moves_every_parameter_of_the_prior(gaussian: DataSet, prior: str) -> None:
-    trial = _trial(prior=prior, **_components(prior))
+    trial = _trial(**prior_settings(prior), **_components(prior))
     trainer = Trainer([trial], gaussian)
     list(trainer)
     start = dict(build_vae(trial.model, gaussian.image_shape, 0).prior.named_parameters())

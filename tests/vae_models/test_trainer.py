@@ -161,7 +161,15 @@ def test_an_absurd_learning_rate_diverges_and_its_neighbour_never_notices(
     assert (end.epoch, end.last) == (1, None)
     assert 1 < end.step <= 4
     assert f"in epoch 1, at step {end.step}, the loss was" in end.message
-    assert "learning_rate=1e+15" in end.message
+    assert "(learning_rate=1e+15, beta=0.5)" in end.message
+
+
+def test_a_divergence_names_beta_only_where_it_is_a_part_of_the_loss(digits: DataSet) -> None:
+    absurd = _config(learning_rate=ABSURD)
+    capacity = ObjectiveConfig(regulariser="capacity")
+    (end,) = Trainer([replace(absurd, objective=capacity)], digits)
+    assert isinstance(end, Diverged)
+    assert "(learning_rate=1e+15). A lower" in end.message
 
 
 def test_divergence_reports_the_first_bad_step_and_keeps_the_last_finite_epoch(

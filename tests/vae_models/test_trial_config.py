@@ -33,13 +33,14 @@ from vae_models.objective import REDUCTIONS
 REQUIRED: Mapping[str, dict[str, Any]] = {
     "stepwise": {"milestones": (0.1, 0.5), "milestone_weights": (0.2, 1.0)},
     "geco": {"target_se": 3.5},
+    "scaled": {"prior_scale": 0.5},
 }
-"""What has no default, by the schedule or regulariser that needs it."""
+"""What has no default, by the schedule, regulariser or prior that needs it."""
 
 TRIALS = [
     TrialConfig(),
     *(TrialConfig(model=ModelConfig(likelihood=name)) for name in LIKELIHOODS),
-    *(TrialConfig(model=ModelConfig(prior=name)) for name in PRIORS),
+    *(TrialConfig(model=ModelConfig(prior=name, **REQUIRED.get(name, {}))) for name in PRIORS),
     TrialConfig(model=ModelConfig(prior="scaled", prior_scale=0.5, posterior="full")),
     TrialConfig(model=ModelConfig(prior="vamp", prior_components=500)),
     TrialConfig(model=ModelConfig(family="resnet", hidden=(), output_activation="sigmoid")),
@@ -190,12 +191,20 @@ def test_an_unknown_key_is_refused(nested: dict[str, object], message: str) -> N
         ({"posterior": "ful"}, r"posterior must be one of .* Did you mean 'full'"),
         ({"prior": "vampp"}, r"prior must be one of .* Did you mean 'vamp'"),
         ({"output_activation": "sigmod"}, r"output_activation must be .* Did you mean 'sigmoid'"),
+        ({"prior": "scaled"}, r"`prior_scale > 0` must hold for prior 'scaled', but got .*=None"),
         ({"prior": "scaled", "prior_scale": 0}, r"`1e-06 <= prior_scale <= 1e\+06` must hold"),
         (
             {"prior": "scaled", "prior_scale": math.inf},
             r"`1e-06 <= prior_scale <= 1e\+06` must hold",
         ),
-        ({"prior": "mixture", "prior_components": 0}, r"`prior_components >= 1` must hold"),
+        (
+            {"prior": "mixture", "prior_components": 0},
+            r"`1 <= prior_components <= 10000` must hold",
+        ),
+        (
+            {"prior": "vamp", "prior_components": 10_001},
+            r"`1 <= prior_components <= 10000` must hold .*, but got prior_components=10001",
+        ),
         ({"prior": "vamp", "prior_components": 1.5}, r"whole number.* prior_components=1\.5"),
         (
             {"posterior": "full", "latent_dim": 65},

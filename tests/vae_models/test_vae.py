@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
+from prior_settings import prior_settings
 from vae_models.config import FAMILIES, LIKELIHOODS, POSTERIORS, PRIORS, ModelConfig
 from vae_models.data import load_data
 from vae_models.data_config import DataConfig
@@ -121,7 +122,7 @@ def test_a_full_covariance_needs_half_a_square_of_outputs_more(family: str) -> N
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_depend_on_the_seed_only(family: str, prior: str) -> None:
-    config = ModelConfig(family=family, hidden=(12,), prior=prior)
+    config = ModelConfig(family=family, hidden=(12,), **prior_settings(prior))
     first = build_vae(config, (1, 8, 8), seed=3)
     torch.manual_seed(123)
     assert _equal(first, build_vae(config, (1, 8, 8), seed=3))
@@ -131,7 +132,9 @@ def test_weights_depend_on_the_seed_only(family: str, prior: str) -> None:
 @pytest.mark.parametrize("prior", PRIORS)
 def test_the_networks_start_the_same_under_every_prior(prior: str) -> None:
     plain = _state(build_vae(ModelConfig(hidden=(12,)), (1, 8, 8), seed=3))
-    other = _state(build_vae(ModelConfig(hidden=(12,), prior=prior), (1, 8, 8), seed=3))
+    other = _state(
+        build_vae(ModelConfig(hidden=(12,), **prior_settings(prior)), (1, 8, 8), seed=3)
+    )
     assert all(torch.equal(other[name], tensor) for name, tensor in plain.items())
 
 
@@ -155,7 +158,8 @@ def test_every_parameter_gets_a_gradient_under_every_likelihood(likelihood: str)
 def test_every_parameter_gets_a_gradient_under_every_prior(
     family: str, prior: str, posterior: str
 ) -> None:
-    _check_gradients(ModelConfig(family=family, hidden=(12,), prior=prior, posterior=posterior))
+    settings = prior_settings(prior)
+    _check_gradients(ModelConfig(family=family, hidden=(12,), posterior=posterior, **settings))
 
 
 def _check_gradients(config: ModelConfig) -> None:
