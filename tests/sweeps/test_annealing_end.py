@@ -83,7 +83,11 @@ def test_the_weight_that_was_reached_is_named(
 
 
 def test_a_target_has_no_beta_to_name() -> None:
-    steps: dict[str, Any] = {"annealing": "stepwise", "milestones": [0.0], "milestone_weights": [0.5]}
+    steps: dict[str, Any] = {
+        "annealing": "stepwise",
+        "milestones": [0.0],
+        "milestone_weights": [0.5],
+    }
     expected = "The annealing ended at 0.5 of the full weight."
     assert note(regulariser="geco", target_se=3.0, **steps) == expected
 

@@ -841,7 +841,7 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
             "hidden": st.sampled_from([[64], [[64], [32, 32]]]),
             "annealing": st.sampled_from(["linear", ["linear", "constant", "cosine"]]),
             "regulariser": st.sampled_from(["kl", ["kl", "free_bits", "tcvae"]]),
-            "prior": st.sampled_from(["mixture", ["standard", "learned"]]),
+            "prior": st.sampled_from(["learned", ["standard", "learned"]]),
             "learning_rate": st.sampled_from([1, {"low": 1e-4, "high": 1e-2, "step": 1e-3}]),
         },
     )
