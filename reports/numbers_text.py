@@ -2,6 +2,9 @@
 
 import math
 
+_LEAST_ERROR = 1e-6
+"""Beneath it a value and its error would both be printed as zeros."""
+
 
 def short(value: float | None, digits: int = 3) -> str:
     """Returns the number in a few significant digits, or a dash where there is none.
@@ -43,7 +46,7 @@ def tick(value: float) -> str:
 
 def with_error(value: float | None, error: float | None) -> str:
     """Returns ``value ± standard error``, both to the error's second digit, or a lone value."""
-    if value is None or error is None or not math.isfinite(error) or error <= 0:
+    if value is None or error is None or not math.isfinite(error) or error < _LEAST_ERROR:
         return short(value, 4)
     decimals = min(max(1 - math.floor(math.log10(error)), 0), 6)
     return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
