@@ -84,8 +84,9 @@ def _draw_group(
             found[places[str(place)] if places else float(place)].append(float(height))
     colour, marker = style.PALETTE[index % len(style.PALETTE)], MARKERS[index % len(MARKERS)]
     ordered = sorted(found)
-    dots = [(place, height) for place in ordered for height in found[place]]
-    axes.scatter(*zip(*dots, strict=True), s=9, color=colour, alpha=0.45, linewidths=0)
+    xs = [place for place in ordered for _ in found[place]]
+    heights = [height for place in ordered for height in found[place]]
+    axes.scatter(xs, heights, s=9, color=colour, alpha=0.45, linewidths=0)
     means = [fmean(found[place]) for place in ordered]
     line = "none" if places else "-"
     axes.plot(

@@ -75,7 +75,7 @@ def draw_settings(panels: SettingPanels) -> Figure:
         raise ValueError("A comparison of settings must have at least one panel, but got none.")
     columns = min(_COLUMNS, len(panels.panels))
     rows = -(-len(panels.panels) // columns)
-    legend_rows = sum(_legend_rows(row, columns) for row in _rows_of(panels.panels, columns))
+    legend_rows = sum(_legend_rows(row) for row in _rows_of(panels.panels, columns))
     with style.drawing_style():
         figure = style.new_figure(rows * _PANEL_INCHES + 0.2 * legend_rows, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
@@ -175,5 +175,5 @@ def _rows_of(panels: Sequence[SettingPanel], columns: int) -> list[Sequence[Sett
     return [panels[start : start + columns] for start in range(0, len(panels), columns)]
 
 
-def _legend_rows(row: Sequence[SettingPanel], _columns: int) -> int:
+def _legend_rows(row: Sequence[SettingPanel]) -> int:
     return max(-(-len(panel.points) // 2) for panel in row)

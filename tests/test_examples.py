@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +89,20 @@ def test_a_grid_has_as_many_trials_as_points(path: Path) -> None:
 @pytest.mark.parametrize("path", OFFLINE)
 def test_a_spec_trains_to_its_end(path: Path, tmp_path: Path) -> None:
     assert train(small(path), tmp_path) == ["complete", "complete"]
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("x", ["beta_norm", "regulariser"])
+def test_columns_of_a_study_are_drawn_also_where_a_trial_has_none(x: str, tmp_path: Path) -> None:
+    """One of the two trials has no β: it is left out of an axis of β, and not of one of names."""
+    overrides = ['space.regulariser=["kl","wae_mmd"]', "space.beta=1.0", "data.spectrum=[2.0,1.0]"]
+    assert train(small(EXAMPLES / "gaussian.toml", *overrides), tmp_path) == ["complete"] * 2
+    out = tmp_path / "drawn.png"
+    storage = f"sqlite:///{tmp_path / 'rdsweep.db'}"
+    options = ["--storage", storage, "--x", x, "--by", "regulariser", "--out", str(out)]
+    command = [sys.executable, str(EXAMPLES / "draw.py"), "gaussian", *options]
+    subprocess.run(command, check=True, timeout=120)
+    assert out.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.real_data
