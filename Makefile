@@ -17,7 +17,7 @@ $(UV):
 	.uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
 
 $(READY): pyproject.toml $(UV)
-	$(UV) sync --quiet --compile-bytecode --python $(PYTHON)
+	$(UV) sync --quiet --all-extras --compile-bytecode --python $(PYTHON)
 	@touch $@
 
 demo: $(READY)  ## a real sweep on handwritten digits, and its report (about a minute)
