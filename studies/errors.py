@@ -18,6 +18,10 @@ class StorageError(StudiesError):
     """The database cannot be opened, read or written; the message is one line."""
 
 
+class TransientStorageError(StorageError):
+    """The database did not do its part this time, and may the next: what `retries` repeats."""
+
+
 class SchemaError(StudiesError):
     """The database's tables are missing, or of another version than this code.
 
@@ -111,6 +115,25 @@ class LeaseLost(StudiesError):  # noqa: N818  (reads as what happened)
             f"A worker must hold the lease on a trial that it writes to, but worker "
             f"{self.worker_id!r} lost attempt {self.attempt} at trial {self.number} of study "
             f"{self.study!r}: the lease ran out or was taken from it."
+        )
+
+
+class SamplerLeaseLost(StudiesError):  # noqa: N818  (reads as what happened)
+    """A desk queued a suggestion when the sampler lease was no longer its own.
+
+    Args:
+        study: Name of the study.
+        holder: Who wanted to queue it.
+    """
+
+    def __init__(self, study: str, holder: str) -> None:
+        super().__init__(study, holder)
+        self.study, self.holder = study, holder
+
+    def __str__(self) -> str:
+        return (
+            f"Suggestions for study {self.study!r} must be queued by the holder of its sampler "
+            f"lease, but {self.holder!r} lost it."
         )
 
 

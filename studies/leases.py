@@ -59,8 +59,8 @@ def take_trial(
 ) -> Lease | None:
     """Returns a lease on a trial that nobody runs, or None if there is none at the moment.
 
-    Queued trials come first, in order of their numbers, then running ones whose lease has run
-    out. A trial of which `max_attempts` attempts died without a result is not handed out again:
+    Running trials whose lease has run out come first: they are begun. Then come queued ones, in
+    order of their numbers. A trial of which `max_attempts` attempts died without a result is not handed out again:
     it becomes failed, with its history as the error. Attempts that were released do not count.
 
     With `dedupe`, a trial waits while another worker trains an equivalent one: once that has
@@ -160,7 +160,7 @@ def release_worker(
         connection.execute(
             update(WorkerRow)
             .where(WorkerRow.id == worker_id, WorkerRow.ended_at.is_(None))
-            .values(ended_at=now())
+            .values(ended_at=now(), reason=reason)
         )
     return [trial.number for trial in trials]
 
@@ -246,7 +246,7 @@ def _free_trial(
         mine &= ~_equivalent_running()
     queued = mine & (TrialRow.state == "queued")
     expired = mine & (TrialRow.state == "running") & (TrialRow.lease_until <= now())
-    for free in queued, expired:
+    for free in expired, queued:
         statement = _first_where(free)
         if lock:
             statement = statement.with_for_update(skip_locked=True)

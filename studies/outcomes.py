@@ -18,8 +18,16 @@ from studies.records import ArtifactRecord, EpochRecord, EvaluationRecord, Laten
 from studies.tables import ArtifactRow, AttemptRow, EpochRow, LatentRow, TrialRow
 
 
-def store_epoch(database: Database, lease: Lease, epoch: EpochRecord) -> None:
+def store_epoch(
+    database: Database, lease: Lease, epoch: EpochRecord, lease_seconds: float | None = None
+) -> None:
     """Stores an epoch, and forgets later ones that an earlier attempt left behind.
+
+    Args:
+        database: Where the trial is.
+        lease: The attempt that trained it.
+        epoch: What the epoch gave.
+        lease_seconds: How long the lease shall last from now on; None leaves its end as it is.
 
     Raises:
         LeaseLost: If the trial is no longer held by this attempt.
@@ -28,6 +36,8 @@ def store_epoch(database: Database, lease: Lease, epoch: EpochRecord) -> None:
         trial = held_trial(connection, lease)
         if trial is not None:
             _put_epoch(connection, trial, epoch)
+        if trial is not None and lease_seconds is not None:
+            _set(connection, trial, lease_until=now() + lease_seconds)
 
 
 def finish_trial(

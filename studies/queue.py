@@ -14,12 +14,14 @@ what a call costs does not grow with the number of trials.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, update
 
 from studies.clock import now
 from studies.database import Database
+from studies.errors import SamplerLeaseLost
 from studies.leases import new_trial_uuid
 from studies.records import FINISHED_STATES, TRIAL_STATES, NewTrial, TrialRecord, TrialState
 from studies.study_records import study_id_of
@@ -30,15 +32,99 @@ from studies.trial_rows import select_trials, trial_record
 _CHUNK = 500
 
 
-def add_trials(database: Database, study: str, trials: Sequence[NewTrial]) -> list[int]:
-    """Returns the numbers that were new, now queued; a number that is there is left alone.
+@final
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What is left to do in a study.
+
+    Attributes:
+        queued: Trials that wait for a worker.
+        running: Trials that a worker holds.
+        untold: Finished trials whose outcome the sampler has not been told.
+        finished: Trials that are complete, diverged or failed.
+        wanted: How many trials the study is to have.
+        exhausted: Whether the space holds no setting that was not tried.
+    """
+
+    queued: int
+    running: int
+    untold: int
+    finished: int
+    wanted: int
+    exhausted: bool
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do for any worker."""
+        done = self.exhausted or self.finished >= self.wanted
+        return done and not (self.queued or self.running or self.untold)
+
+
+def outlook(database: Database, study: str) -> Outlook:
+    """Returns what is left to do in a study, in one statement.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+    """
+    finished = TrialRow.state.in_(FINISHED_STATES)
+    counted = select(
+        func.coalesce(func.sum(case((TrialRow.state == "queued", 1), else_=0)), 0),
+        func.coalesce(func.sum(case((TrialRow.state == "running", 1), else_=0)), 0),
+        func.coalesce(func.sum(case((finished & TrialRow.told.is_(False), 1), else_=0)), 0),
+        func.coalesce(func.sum(case((finished, 1), else_=0)), 0),
+    )
+    with database.read() as connection:
+        study_id = study_id_of(connection, study)
+        row = connection.execute(counted.where(TrialRow.study_id == study_id)).one()
+        wanted, exhausted = connection.execute(
+            select(StudyRow.trials_wanted, StudyRow.exhausted).where(StudyRow.id == study_id)
+        ).one()
+    queued, running, untold, done = map(int, row)
+    return Outlook(
+        queued=queued,
+        running=running,
+        untold=untold,
+        finished=done,
+        wanted=wanted,
+        exhausted=exhausted,
+    )
+
+
+def mark_exhausted(database: Database, study: str, exhausted: bool) -> None:
+    """Notes whether the space holds no setting that was not tried.
 
     Raises:
         StudyNotFound: If there is no study of that name.
     """
     with database.write() as connection:
         study_id = study_id_of(connection, study)
-        _lock_study(connection, study_id)
+        connection.execute(
+            update(StudyRow)
+            .where(StudyRow.id == study_id, StudyRow.exhausted != exhausted)
+            .values(exhausted=exhausted)
+        )
+
+
+def add_trials(
+    database: Database, study: str, trials: Sequence[NewTrial], holder: str | None = None
+) -> list[int]:
+    """Returns the numbers that were new, now queued; a number that is there is left alone.
+
+    Args:
+        database: Where the study is.
+        study: Its name.
+        trials: What to queue.
+        holder: Who must hold the sampler lease for it; None asks for no lease.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+        SamplerLeaseLost: If another has the lease; nothing was changed.
+    """
+    with database.write() as connection:
+        study_id = study_id_of(connection, study)
+        found = _lock_study(connection, study_id)
+        if holder is not None and found != holder:
+            raise SamplerLeaseLost(study, holder)
         known = _known_numbers(connection, study_id, {trial.number for trial in trials})
         fresh = {trial.number: trial for trial in trials if trial.number not in known}
         rows = [_queued(study_id, trial) for trial in fresh.values()]
@@ -103,9 +189,10 @@ def counts(database: Database, study: str) -> dict[TrialState, int]:
     return {state: by_state.get(state, 0) for state in TRIAL_STATES}
 
 
-def _lock_study(connection: Connection, study_id: int) -> None:
-    """Lets one process at a time add to the study, where a transaction alone would not."""
-    connection.execute(select(StudyRow.id).where(StudyRow.id == study_id).with_for_update())
+def _lock_study(connection: Connection, study_id: int) -> str | None:
+    """Lets one process at a time add to the study; returns who holds its sampler lease."""
+    statement = select(StudyRow.sampler_worker).where(StudyRow.id == study_id)
+    return connection.scalar(statement.with_for_update())
 
 
 def _known_numbers(connection: Connection, study_id: int, numbers: Iterable[int]) -> set[int]:

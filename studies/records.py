@@ -16,6 +16,9 @@ JsonObject = dict[str, Any]
 Distortion = Literal["se", "nll"]
 TrialState = Literal["queued", "running", "complete", "diverged", "failed"]
 
+StopOrder = Literal["drain", "now"]
+"""To finish the running trials and leave, or to leave at their next epoch."""
+
 TRIAL_STATES: tuple[TrialState, ...] = ("queued", "running", "complete", "diverged", "failed")
 FINISHED_STATES: tuple[TrialState, ...] = ("complete", "diverged", "failed")
 
@@ -36,7 +39,7 @@ class StudyRecord(Checked):
         spectrum: Eigenvalues of the data's covariance, descending, in squared model units.
         rate_reference_nats: Rate of the hypervolume's reference point.
         distortion_reference: Distortion of the reference point, in the unit of `distortion`.
-        artifacts_dir: Directory of checkpoints and other large files.
+        artifacts_url: Directory or URL of checkpoints and other large files.
         code_version: Version of rdsweep that made the study.
         packages: Versions of the packages that count for the numbers.
         created_at: UTC seconds; None until the database has stamped it.
@@ -52,7 +55,7 @@ class StudyRecord(Checked):
     spectrum: tuple[float, ...]
     rate_reference_nats: float
     distortion_reference: float
-    artifacts_dir: str
+    artifacts_url: str
     code_version: str
     packages: JsonObject
     created_at: float | None = None
@@ -341,6 +344,11 @@ class WorkerRecord:
         started_at: When it registered, UTC seconds.
         seen_at: When it was last heard of, UTC seconds.
         ended_at: When it ended or was found dead, UTC seconds; None while it works.
+        silent_seconds: For how long nothing was heard of it, by the database's clock.
+        launcher_id: Identity of the launcher that started it; None if it was started by hand.
+        stop: The order that it has got: "drain", "now" or None.
+        reason: Why it ended; None while it works, and where it had nothing left to do.
+        note: What hinders it at the moment, in one line.
     """
 
     id: str
@@ -353,3 +361,39 @@ class WorkerRecord:
     started_at: float
     seen_at: float
     ended_at: float | None
+    silent_seconds: float = 0.0
+    launcher_id: str | None = None
+    stop: StopOrder | None = None
+    reason: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LauncherRecord:
+    """A process that starts workers and looks after them, as `rdsweep run` does.
+
+    Attributes:
+        id: Unique identity.
+        study: Name of the study that its workers work on.
+        kind: How it starts them: "local", "ray", "slurm" or "manual".
+        host: Name of its machine.
+        pid: Process id on that machine.
+        process_started_at: Start of the process by its machine's clock, UTC seconds.
+        workers_wanted: How many workers it is to keep running.
+        started_at: When it registered, UTC seconds.
+        seen_at: When it was last heard of, UTC seconds.
+        ended_at: When it ended, UTC seconds; None while it works.
+        silent_seconds: For how long nothing was heard of it, by the database's clock.
+    """
+
+    id: str
+    study: str
+    kind: str
+    host: str
+    pid: int
+    process_started_at: float
+    workers_wanted: int
+    started_at: float
+    seen_at: float
+    ended_at: float | None
+    silent_seconds: float = 0.0

@@ -32,6 +32,20 @@ def acquire_sampler(database: Database, study: str, worker_id: str, seconds: flo
         return taken.rowcount == 1
 
 
+def extend_sampler(database: Database, study: str, worker_id: str, seconds: float) -> bool:
+    """Returns whether the lease is still this worker's; if so, it lasts `seconds` from now.
+
+    A lease that another has had meanwhile is not taken again: what its former holder had in hand
+    may have been finished by the other.
+    """
+    with database.write() as connection:
+        mine = (StudyRow.name == study) & (StudyRow.sampler_worker == worker_id)
+        extended = connection.execute(
+            update(StudyRow).where(mine).values(sampler_until=now() + seconds)
+        )
+        return extended.rowcount == 1
+
+
 def release_sampler(database: Database, study: str, worker_id: str) -> None:
     """Ends the lease, if this worker holds it."""
     with database.write() as connection:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -33,7 +34,7 @@ from studies.records import TRIAL_STATES
 
 PREFIX = "rdsweep_"
 VERSION_TABLE = PREFIX + "alembic_version"
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 
 
 @final
@@ -121,12 +122,20 @@ class StudyRow(Base):
     distortion_reference: Mapped[Number] = mapped_column(
         comment="distortion of the reference point, in the unit of the column distortion"
     )
-    artifacts_dir: Mapped[str] = mapped_column(Text)
+    artifacts_url: Mapped[str] = mapped_column(
+        Text, comment="directory or URL of checkpoints and other large files"
+    )
     code_version: Mapped[Name]
     packages: Mapped[Document] = mapped_column(comment="package versions")
     sampler_worker: Mapped[Name | None] = mapped_column(comment="holder of the sampler lease")
     sampler_until: Mapped[Timestamp | None] = mapped_column(
         comment="end of the sampler lease, UTC seconds since 1970"
+    )
+    stop: Mapped[str | None] = mapped_column(
+        String(16), comment="order to all workers: drain or now; null while they go on"
+    )
+    exhausted: Mapped[bool] = mapped_column(
+        server_default=false(), comment="whether the space holds no setting that was not tried"
     )
     created_at: Mapped[Timestamp]
 
@@ -385,6 +394,26 @@ class ArtifactRow(Base):
 
 
 @final
+class LauncherRow(Base):
+    """Processes that start workers and look after them."""
+
+    __tablename__ = PREFIX + "launchers"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey(StudyRow.id, ondelete="CASCADE"), index=True)
+    kind: Mapped[Name] = mapped_column(comment="local, ray, slurm, …")
+    host: Mapped[Name]
+    pid: Mapped[Count]
+    process_started_at: Mapped[Timestamp] = mapped_column(
+        comment="by its machine's clock, UTC seconds since 1970"
+    )
+    workers_wanted: Mapped[Count] = mapped_column(comment="how many it keeps running")
+    started_at: Mapped[Timestamp]
+    seen_at: Mapped[Timestamp]
+    ended_at: Mapped[Timestamp | None]
+
+
+@final
 class WorkerRow(Base):
     """Worker processes."""
 
@@ -402,3 +431,13 @@ class WorkerRow(Base):
     started_at: Mapped[Timestamp]
     seen_at: Mapped[Timestamp]
     ended_at: Mapped[Timestamp | None]
+    launcher_id: Mapped[str | None] = mapped_column(
+        String(64), comment="of the launcher that started it; null if started by hand"
+    )
+    stop: Mapped[str | None] = mapped_column(
+        String(16), comment="order to this worker: drain or now; null while it goes on"
+    )
+    reason: Mapped[Message | None] = mapped_column(comment="why it ended")
+    note: Mapped[Message | None] = mapped_column(
+        comment="what hinders it at the moment, in one line"
+    )

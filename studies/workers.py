@@ -10,14 +10,19 @@ from sqlalchemy import delete, insert, select, update
 
 from studies.clock import now
 from studies.database import Database
-from studies.records import WorkerRecord
+from studies.orders import stronger
+from studies.records import StopOrder, WorkerRecord
 from studies.study_records import study_id_of
 from studies.tables import StudyRow, WorkerRow
 
 __all__ = ["WorkerRecord", "end_worker", "list_workers", "register_worker", "touch_worker"]
 
-_COLUMNS = [
-    StudyRow.name.label("study") if field.name == "study" else getattr(WorkerRow, field.name)
+_SPECIAL = {
+    "study": StudyRow.name.label("study"),
+    "silent_seconds": (now() - WorkerRow.seen_at).label("silent_seconds"),
+}
+_COLUMNS: list[Any] = [
+    _SPECIAL.get(field.name, getattr(WorkerRow, field.name, None))
     for field in fields(WorkerRecord)
 ]
 
@@ -32,6 +37,7 @@ def register_worker(
     process_started_at: float,
     device: str,
     versions: Mapping[str, Any],
+    launcher_id: str | None = None,
 ) -> None:
     """Notes that a worker has started; once more under the same id, it starts anew.
 
@@ -45,6 +51,7 @@ def register_worker(
             the id it tells the process from a later one that the system gave the same id.
         device: What it trains on, as "cpu" or "cuda:0".
         versions: Versions of Python, torch and so on in that process.
+        launcher_id: Identity of the launcher that started it.
 
     Raises:
         StudyNotFound: If there is no study of that name.
@@ -60,20 +67,48 @@ def register_worker(
                 process_started_at=process_started_at,
                 device=device,
                 versions=dict(versions),
+                launcher_id=launcher_id,
                 started_at=now(),
                 seen_at=now(),
             )
         )
 
 
-def touch_worker(database: Database, worker_id: str) -> None:
-    """Notes that the worker is alive now."""
-    _stamp(database, worker_id, "seen_at")
+def touch_worker(database: Database, worker_id: str, note: str | None = None) -> StopOrder | None:
+    """Notes that the worker is alive now; returns the order to stop that holds for it.
+
+    Args:
+        database: Where it is registered.
+        worker_id: The worker.
+        note: What hinders it at the moment, in one line.
+    """
+    mine = WorkerRow.id == worker_id
+    with database.write() as connection:
+        connection.execute(
+            update(WorkerRow)
+            .where(mine, WorkerRow.ended_at.is_(None))
+            .values(seen_at=now(), note=note)
+        )
+        orders = connection.execute(
+            select(StudyRow.stop, WorkerRow.stop).join_from(WorkerRow, StudyRow).where(mine)
+        ).one_or_none()
+    return None if orders is None else stronger(*orders)
 
 
-def end_worker(database: Database, worker_id: str) -> None:
-    """Notes that the worker has ended; the first time counts."""
-    _stamp(database, worker_id, "seen_at", "ended_at")
+def end_worker(database: Database, worker_id: str, reason: str | None = None) -> None:
+    """Notes that the worker has ended, and why; the first time counts.
+
+    Args:
+        database: Where it is registered.
+        worker_id: The worker.
+        reason: Why it left, in one line; None where it had nothing left to do.
+    """
+    with database.write() as connection:
+        connection.execute(
+            update(WorkerRow)
+            .where(WorkerRow.id == worker_id, WorkerRow.ended_at.is_(None))
+            .values(seen_at=now(), ended_at=now(), reason=reason, note=None)
+        )
 
 
 def list_workers(
@@ -107,12 +142,3 @@ def list_workers(
             statement = statement.where(WorkerRow.study_id == study_id_of(connection, study))
         rows = connection.execute(statement.order_by(WorkerRow.started_at, WorkerRow.id))
         return [WorkerRecord(**row._asdict()) for row in rows]
-
-
-def _stamp(database: Database, worker_id: str, *columns: str) -> None:
-    with database.write() as connection:
-        connection.execute(
-            update(WorkerRow)
-            .where(WorkerRow.id == worker_id, WorkerRow.ended_at.is_(None))
-            .values({column: now() for column in columns})
-        )

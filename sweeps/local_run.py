@@ -88,7 +88,7 @@ def run_locally(spec: Spec, db: Database, console: Console) -> Outcome:
     recover_dead_workers(db, study.name)
     text = _introduction(spec, study, seats)
     console.print(text, highlight=False, markup=False, soft_wrap=True)
-    logs = Path(study.artifacts_dir) / study.name / "logs"
+    logs = Path(study.artifacts_url) / study.name / "logs"
     launcher = LocalLauncher(study=study.name, url=db.url, placements=seats, logs=logs)
     with _interrupts() as interrupts, SweepDisplay(console, db, study) as display:
         watch = _Watch(db, study, launcher, display, interrupts)
@@ -230,7 +230,7 @@ class _Watch:
             return
         message = (
             f"Every worker ended before the sweep was finished: {self._last_death} (logs: "
-            f"{Path(self._study.artifacts_dir) / self._study.name / 'logs'}). Finished trials "
+            f"{Path(self._study.artifacts_url) / self._study.name / 'logs'}). Finished trials "
             "are stored; the same command goes on with the others."
         )
         raise SweepError(message)

@@ -115,16 +115,31 @@ class RunSpec(_Section):
     """[run]: with what the trials are trained; it has no part in their results.
 
     Attributes:
+        launcher: How workers are started: "local", "ray", "slurm" or "manual".
         workers: Number of worker processes; 0 for one per GPU, else one per physical core.
         device: "auto", "cpu", "mps", "cuda" or one such as "cuda:1".
         threads: CPU threads of each worker; 0 to share the cores out.
+        gpus: GPUs of each worker, a fraction for a shared one (ray, slurm); 0 for none, -1 for one
+            where `device` is not the CPU.
+        memory_gib: Main memory of each worker (ray, slurm); 0 asks for none.
         lease_seconds: How long a worker may be silent before another takes its trial over.
+        time_limit_minutes: After which a worker's job ends (slurm, manual); 0 for no limit.
+        grace_seconds: How long before that it is warned.
+        ray_address: Of the Ray cluster; empty for the one at hand, else a local one.
+        slurm: Further parameters of sbatch, as { partition = "gpu" }.
     """
 
+    launcher: Literal["local", "ray", "slurm", "manual"] = "local"
     workers: Annotated[int, Field(ge=0)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
+    gpus: Annotated[float, Field(ge=-1, allow_inf_nan=False)] = -1.0
+    memory_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     lease_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    time_limit_minutes: Annotated[int, Field(ge=0)] = 0
+    grace_seconds: Annotated[int, Field(ge=0)] = 120
+    ray_address: str = ""
+    slurm: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
