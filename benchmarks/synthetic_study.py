@@ -48,7 +48,7 @@ def synthetic_study(url: str, *, trials: int, seed: int = 0) -> Database:
             spectrum=tuple(np.geomspace(5, 1e-4, PIXELS).tolist()),
             rate_reference_nats=260.0,
             distortion_reference=53.0,
-            artifacts_dir="files",
+            artifacts_url="files",
             code_version="0",
             packages={},
         ),

@@ -12,24 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from sqlalchemy import (
-    URL,
-    Connection,
-    Engine,
-    String,
-    column,
-    inspect,
-    make_url,
-    select,
-    table,
-    text,
-)
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, Engine, String, column, inspect, select, table, text
 
 from studies.errors import SchemaError, StorageError
 from studies.faults import clear_faults
 from studies.postgresql import READS, postgresql_engine, take_advisory_lock
+from studies.retries import SHORT_PATIENCE_SECONDS, retried
 from studies.sqlite import WRITES, rebuilding, sqlite_engine, sqlite_file, switch_to_wal
+from studies.storage_url import parse_storage_url, server_name
 from studies.tables import SCHEMA_VERSION, VERSION_TABLE
 
 LOCK_SECONDS = 120.0
@@ -45,18 +35,21 @@ class Database:
         engine: The SQLAlchemy engine; prefer `read` and `write`.
         url: Complete URL, with the password and an absolute path: for Optuna, for workers.
         file: The SQLite file, or None on a server.
+        patience_seconds: How long functions repeat what fails for a passing reason, as a dropped
+            connection (see `studies.retries`).
     """
 
     engine: Engine
     url: str
     file: Path | None
+    patience_seconds: float = SHORT_PATIENCE_SECONDS
 
     @property
     def where(self) -> str:
         """The SQLite file, or else the URL without its password, for messages."""
         if self.file is not None:
             return str(self.file)
-        return self.engine.url.render_as_string(hide_password=True)
+        return server_name(self.engine.url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -80,19 +73,23 @@ class Database:
         self.engine.dispose()
 
 
-def open_database(url: str, *, busy_seconds: float = 60.0) -> Database:
+def open_database(
+    url: str, *, busy_seconds: float = 60.0, patience_seconds: float = SHORT_PATIENCE_SECONDS
+) -> Database:
     """Returns the database at a URL, after a first word with it; makes and changes nothing.
 
     Args:
         url: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`.
         busy_seconds: How long a statement waits for other processes on SQLite.
+        patience_seconds: How long functions repeat what fails for a passing reason; give
+            `retries.PATIENCE_SECONDS` where nobody waits.
 
     Raises:
         StorageError: If the URL is malformed or names what rdsweep does not support, if a
             driver or a directory is missing, if the file is no database, or if the server does
             not answer.
     """
-    parsed = _parsed(url)
+    parsed = parse_storage_url(url)
     if parsed.get_backend_name() == "sqlite":
         file = sqlite_file(parsed)
         parsed = _absolute(parsed, file)
@@ -100,26 +97,9 @@ def open_database(url: str, *, busy_seconds: float = 60.0) -> Database:
     else:
         file, engine = None, postgresql_engine(parsed)
     full = engine.url.render_as_string(hide_password=False)
-    database = Database(engine=engine, url=full, file=file)
+    database = Database(engine=engine, url=full, file=file, patience_seconds=patience_seconds)
     _greet(database)
     return database
-
-
-def _parsed(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise StorageError(
-            "A storage URL must look like `sqlite:///FILE` or `postgresql://USER@HOST/NAME`, "
-            f"but got {url.partition('@')[2] or url!r}."
-        ) from error
-    backend = parsed.drivername.partition("+")[0]
-    if backend not in ("sqlite", "postgresql", "postgres"):
-        raise StorageError(
-            "A storage URL must begin with `sqlite:` or `postgresql:`, but got "
-            f"{parsed.render_as_string()!r}."
-        )
-    return parsed.set(drivername="sqlite" if backend == "sqlite" else "postgresql")
 
 
 def _absolute(url: URL, file: Path) -> URL:
@@ -127,6 +107,7 @@ def _absolute(url: URL, file: Path) -> URL:
     return url.set(database=prefix + str(file))
 
 
+@retried
 def _greet(database: Database) -> None:
     """Finds out now, not in a worker, whether anybody answers."""
     if database.file is not None and not database.file.exists():
@@ -136,6 +117,7 @@ def _greet(database: Database) -> None:
         connection.execute(text(statement))
 
 
+@retried
 def schema_version(database: Database) -> str | None:
     """Returns the version of our tables, or None if there are none."""
     if database.file is not None and not database.file.exists():
@@ -158,6 +140,7 @@ def check_schema(database: Database) -> None:
         raise SchemaError(database.where, found, SCHEMA_VERSION)
 
 
+@retried
 def prepare_schema(database: Database) -> None:
     """Makes our tables, or brings older ones up to date; one process at a time does it.
 
@@ -234,5 +217,5 @@ def _file_lock(file: Path) -> Iterator[None]:
 @contextmanager
 def _advisory_lock(database: Database) -> Iterator[None]:
     with database.write() as connection:
-        take_advisory_lock(connection)
+        take_advisory_lock(connection, LOCK_SECONDS)
         yield

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from studies.errors import SchemaError, StorageError, StudiesError
+from studies.errors import SchemaError, StorageError, StudiesError, TransientStorageError
+from studies.postgresql_faults import translated
 from studies.tables import PREFIX, SCHEMA_VERSION
 
 # The beginning of sqlite3's sqlite_errorname, and what it means to a user.
@@ -19,6 +20,8 @@ _SQLITE_FAULTS = {
     "it locked; end that process, or try again.",
     "SQLITE_LOCKED": "{where} must come free within its busy timeout, but another connection "
     "keeps it locked.",
+    "SQLITE_PROTOCOL": "{where} must come free within its busy timeout, but too many other "
+    "processes lock it.",
     "SQLITE_NOTADB": "{where} must be an SQLite database, but it is a file of another kind.",
     "SQLITE_CORRUPT": "{where} must be a sound SQLite database, but it is damaged; restore a "
     "copy, or try `sqlite3 FILE .recover`.",
@@ -27,6 +30,10 @@ _SQLITE_FAULTS = {
     "SQLITE_IOERR": "{where} must be readable and writable, but the disk reported an error "
     "({reason}).",
 }
+
+# What passes when room is made, or when the process that holds the lock goes on or ends. A disk
+# error or a damaged file does not; in a file of its own, SQLite asks for room before it writes.
+_SQLITE_PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_IOERR_SHMSIZE")
 
 
 @contextmanager
@@ -37,7 +44,8 @@ def clear_faults(where: str) -> Iterator[None]:
         where: The database's URL, without a password.
 
     Raises:
-        StorageError: For whatever the driver reports about the database.
+        TransientStorageError: For what may go well the next time.
+        StorageError: For whatever else the driver reports about the database.
         SchemaError: If our tables are not there.
     """
     try:
@@ -59,18 +67,16 @@ def clear_faults(where: str) -> Iterator[None]:
 
 def _translated(where: str, error: DBAPIError) -> StudiesError:
     reason = _first_line(error.orig)
-    if _table_missing(reason):
+    name = getattr(error.orig, "sqlite_errorname", None)
+    if name is None:
+        return translated(where, error, reason)
+    if "no such table" in reason and PREFIX in reason:
         return SchemaError(where, None, SCHEMA_VERSION)
-    name = getattr(error.orig, "sqlite_errorname", "")
+    kind = TransientStorageError if name.startswith(_SQLITE_PASSING) else StorageError
     for prefix, sentence in _SQLITE_FAULTS.items():
         if name.startswith(prefix):
-            return StorageError(sentence.format(where=where, reason=reason))
+            return kind(sentence.format(where=where, reason=reason))
     return StorageError(f"{where} must answer, but the database reported: {reason}")
-
-
-def _table_missing(reason: str) -> bool:
-    absent = "no such table" in reason or "does not exist" in reason
-    return absent and PREFIX in reason
 
 
 def _first_line(cause: BaseException | None) -> str:

@@ -6,16 +6,24 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from studies.clock import now
 from studies.database import Database
 from studies.orders import stronger
 from studies.records import StopOrder, WorkerRecord
+from studies.retries import retried
 from studies.study_records import study_id_of
 from studies.tables import StudyRow, WorkerRow
 
-__all__ = ["WorkerRecord", "end_worker", "list_workers", "register_worker", "touch_worker"]
+__all__ = [
+    "WorkerRecord",
+    "count_living",
+    "end_worker",
+    "list_workers",
+    "register_worker",
+    "touch_worker",
+]
 
 _SPECIAL = {
     "study": StudyRow.name.label("study"),
@@ -109,6 +117,23 @@ def end_worker(database: Database, worker_id: str, reason: str | None = None) ->
             .where(WorkerRow.id == worker_id, WorkerRow.ended_at.is_(None))
             .values(seen_at=now(), ended_at=now(), reason=reason, note=None)
         )
+
+
+@retried
+def count_living(database: Database, study: str, lease_seconds: float) -> int:
+    """Returns how many workers take trials: heard of within a lease, and not told to leave.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+    """
+    with database.read() as connection:
+        living = select(func.count()).where(
+            WorkerRow.study_id == study_id_of(connection, study),
+            WorkerRow.ended_at.is_(None),
+            WorkerRow.stop.is_(None),
+            WorkerRow.seen_at > now() - lease_seconds,
+        )
+        return connection.scalar(living) or 0
 
 
 def list_workers(

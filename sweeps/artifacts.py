@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,21 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from studies.records import ArtifactRecord, StudyRecord
+from studies.records import ArtifactRecord
 from vae_models.data import DataSet
 from vae_models.evaluation import Evaluation
 from vae_models.pictures import reconstruct, sample_prior, traverse
 from vae_models.vae import VAE
 
 
-def file_artifact(kind: str, path: Path, study: StudyRecord) -> ArtifactRecord:
-    """The record of a file below the study's artifacts directory."""
-    content = path.read_bytes()
+def stored_artifact(kind: str, key: str, content: bytes) -> ArtifactRecord:
+    """The record of content that the artifact store keeps under a key."""
     return ArtifactRecord(
         kind=kind,
         media_type="application/octet-stream",
         content=None,
-        path=path.relative_to(study.artifacts_dir).as_posix(),
+        path=key,
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
     )

@@ -2,114 +2,187 @@
 
 import logging
 import time
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, final
 
 from studies.database import Database
+from studies.errors import LeaseLost
 from studies.leases import extend_lease, release_trial
-from studies.outcomes import diverge_trial, finish_trial, store_epoch
-from studies.records import EpochRecord, EvaluationRecord, LatentRecord, Lease, StudyRecord
+from studies.outcomes import diverge_trial, fail_trial, finish_trial, store_epoch
+from studies.queries import last_epochs_of
+from studies.records import Lease
+from studies.retries import PATIENCE_SECONDS
 from sweeps.annealing_end import annealing_note
-from sweeps.artifacts import file_artifact, picture_artifacts
+from sweeps.artifact_store import ArtifactStore, StoreError
+from sweeps.artifacts import picture_artifacts
+from sweeps.outcome_records import epoch_record, evaluation_record, latent_records
 from sweeps.stopping import StopRequest
-from vae_models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from sweeps.trial_files import TrialFiles
+from vae_models.checkpoints import Checkpoint
 from vae_models.config import TrialConfig
 from vae_models.data import DataSet
 from vae_models.diagnostics import Diagnostics, diagnose
 from vae_models.errors import CheckpointError, NonFiniteError
-from vae_models.evaluation import ACTIVE_VARIANCE, Evaluation, evaluate
+from vae_models.evaluation import Evaluation, evaluate
 from vae_models.evaluation_config import EvaluationConfig
-from vae_models.trainer import Diverged, EpochResult, Trainer
+from vae_models.trainer import Diverged, Trainer
 from vae_models.vae import VAE
 
 _log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 10.0
-LEASE_AT_END = 60.0
 
 _LEARNING_SIGMA2 = ("gaussian_learned", "gaussian_optimal")
+_LONGEST_PAUSE = 30.0
+_GLANCE_SECONDS = 0.25  # between two looks at the stop request
+
+_Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, kw_only=True)
+@final
+@dataclass(kw_only=True)
 class Attempt:
     """One worker's try at a trial.
 
     Attributes:
         db: where the trial is recorded.
-        study: the study that it belongs to.
         lease: the right to write to it.
+        store: where its files go.
         data: the data set, on any device.
         device: where to train.
         stop: when to leave at the end of an epoch.
+        lease_seconds: how long the lease lasts from each sign of life.
         evaluation: what to measure of the trained model.
+        checkpoint_seconds: the least time between two checkpoints.
+        patience_seconds: how long to wait for a store that does not take the trained model.
+        note: what hinders the attempt at the moment, in one line; None if nothing does.
     """
 
     db: Database
-    study: StudyRecord
     lease: Lease
+    store: ArtifactStore
     data: DataSet
     device: str
     stop: StopRequest
+    lease_seconds: float
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    patience_seconds: float = PATIENCE_SECONDS
+    note: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._files = TrialFiles(self.store, self.lease, self._extend)
 
     def run(self) -> None:
         """Trains the trial to its end, to its divergence, or until a stop is asked for.
 
+        A checkpoint that cannot be written stops nothing; for the trained model it waits.
+
         Raises:
             LeaseLost: another worker has the trial now; nothing was written after that.
+            StoreError: the store took no file for too long; the trial was released.
             StudiesError: the database cannot be reached.
         """
-        config = TrialConfig.from_dict(self.lease.config)
-        path = checkpoint_path(self.study, self.lease)
-        trainer = self._trainer(config, path)
-        saved = time.monotonic()
-        for result in trainer:
-            if isinstance(result, Diverged):
-                diverge_trial(self.db, self.lease, result.message)
+        try:
+            self._train(self._patiently(self._trainer))
+        except StoreError as error:
+            with suppress(LeaseLost):
+                release_trial(self.db, self.lease, self._why_released(error))
+            if self.stop.requested:
                 return
-            store_epoch(self.db, self.lease, _epoch_record(result))
-            leaving = self.stop.requested and result.epoch < config.train.epochs
-            if leaving or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                save_checkpoint(path, trainer.checkpoint(0))
-                saved = time.monotonic()
-            if leaving:
-                release_trial(self.db, self.lease, self.stop.reason)
-                return
-        self._finish(trainer, path)
+            message = f"{error} Trial {self.lease.number} can be continued once that is mended."
+            raise StoreError(message) from error
 
-    def _trainer(self, config: TrialConfig, path: Path) -> Trainer:
-        """The trainer at the trial's last checkpoint, or at the start if there is none that fits."""
-        if path.exists():
+    def fail(self, error: str) -> None:
+        """Ends the trial as failed, with the traceback of our own code.
+
+        Raises:
+            LeaseLost: another worker has the trial now.
+        """
+        fail_trial(self.db, self.lease, error)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Deletes the files of a trial that has ended without a model of its own."""
+        self._files.tidy()
+
+    def _trainer(self) -> Trainer:
+        """The trainer at the newest good checkpoint, or at the start if there is none."""
+        config = TrialConfig.from_dict(self.lease.config)
+        self._files.clear_leftovers()
+        for key, checkpoint in self._files.checkpoints(self._epochs_stored()):
             try:
-                found = [load_checkpoint(path)]
-                return Trainer([config], self.data, device=self.device, checkpoints=found)
+                found = Trainer([config], self.data, device=self.device, checkpoints=[checkpoint])
             except CheckpointError as error:
-                _log.warning("trial %d starts again: %s", self.lease.number, error)
+                self._files.pass_over(error)
+            else:
+                self._files.keep(key)
+                return found
         return Trainer([config], self.data, device=self.device)
 
-    def _finish(self, trainer: Trainer, path: Path) -> None:
+    def _epochs_stored(self) -> int:
+        number = self.lease.number
+        last = last_epochs_of(self.db, self.lease.study, [number]).get(number)
+        return 0 if last is None else last.epoch
+
+    def _train(self, trainer: Trainer) -> None:
+        """Goes through the epochs that are left, and then to the end of the trial."""
+        epochs = TrialConfig.from_dict(self.lease.config).train.epochs
+        saved, pause = time.monotonic(), self.checkpoint_seconds
+        for result in trainer:
+            if isinstance(result, Diverged):
+                self._diverge(result.message)
+                return
+            store_epoch(self.db, self.lease, epoch_record(result), self.lease_seconds)
+            leaving = self.stop.requested and result.epoch < epochs
+            if leaving or time.monotonic() - saved > pause:
+                written = self._save(trainer.checkpoint(0))
+                pause = self.checkpoint_seconds if written else min(2 * pause, _LONGEST_PAUSE)
+                saved = time.monotonic()
+            if leaving:
+                release_trial(self.db, self.lease, self._why_released(self.note))
+                return
+        self._finish(trainer)
+
+    def _save(self, checkpoint: Checkpoint) -> bool:
+        """Writes a checkpoint if the store lets it; whether it did."""
+        try:
+            self._files.save_checkpoint(checkpoint)
+        except StoreError as error:
+            self._hindered_by(error)
+            return False
+        self.note = None
+        return True
+
+    def _finish(self, trainer: Trainer) -> None:
         """Measures the trained model, keeps it (without the optimiser's state), stores both."""
         model, trained = trainer.model(0), trainer.checkpoint(0)
         try:
             evaluation, diagnostics = self._measure(model, trained)
         except NonFiniteError as error:
             place = f"after epoch {trained.epoch}, step {trained.step}"
-            diverge_trial(self.db, self.lease, f"{place}: {error}")
+            self._diverge(f"{place}: {error}")
             return
-        extend_lease(self.db, self.lease, LEASE_AT_END)  # no other worker writes that file now
-        save_checkpoint(path, replace(trained, optimiser={}))
+        kept = self._patiently(lambda: self._files.save_model(trained))
         learned = model.likelihood.sigma2 if self._learns_sigma2 else None
-        finish_trial(
-            self.db,
-            self.lease,
-            _evaluation_record(evaluation, diagnostics, learned),
-            _latent_records(evaluation, trained.last_active_epochs),
-            [
-                file_artifact("checkpoint", path, self.study),
-                *picture_artifacts(model, self.data, evaluation),
-            ],
-        )
+        try:
+            finish_trial(
+                self.db,
+                self.lease,
+                evaluation_record(evaluation, diagnostics, learned),
+                latent_records(evaluation, trained.last_active_epochs),
+                [kept, *picture_artifacts(model, self.data, evaluation)],
+            )
+        except LeaseLost:
+            self._files.discard(kept.path)
+            raise
+        self._files.tidy(keep=[kept.path])
+
+    def _diverge(self, message: str) -> None:
+        diverge_trial(self.db, self.lease, message)
+        self.tidy()
 
     def _measure(self, model: VAE, trained: Checkpoint) -> tuple[Evaluation, Diagnostics]:
         """What the held-out examples say of the trained model."""
@@ -130,78 +203,51 @@ class Attempt:
     def _learns_sigma2(self) -> bool:
         return self.lease.config["model"]["likelihood"] in _LEARNING_SIGMA2
 
+    def _extend(self) -> None:
+        extend_lease(self.db, self.lease, self.lease_seconds)
 
-def checkpoint_path(study: StudyRecord, lease: Lease) -> Path:
-    """The file of a trial's checkpoint, in a directory that exists.
+    def _patiently(self, action: Callable[[], _Result]) -> _Result:
+        """Tries until the store lets it, for as long as the patience lasts and no stop is asked for.
 
-    The directory's name carries the trial's UUID, since a study's name and numbers can come again.
-    """
-    folder = Path(study.artifacts_dir) / study.name / f"{lease.number:05d}-{lease.uuid[:8]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / CHECKPOINT
+        Raises:
+            StoreError: it did not.
+        """
+        end = time.monotonic() + self.patience_seconds
+        for pause in _pauses():
+            try:
+                result = action()
+            except StoreError as error:
+                self._hindered_by(error)
+                if self.stop.requested or time.monotonic() >= end:
+                    raise
+                self._wait(min(pause, end - time.monotonic()))
+            else:
+                break
+        self.note = None
+        return result
 
+    def _wait(self, seconds: float) -> None:
+        """Waits, until a stop is asked for."""
+        end = time.monotonic() + seconds
+        while not self.stop.requested and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _GLANCE_SECONDS))
 
-def _epoch_record(result: EpochResult) -> EpochRecord:
-    return EpochRecord(
-        epoch=result.epoch,
-        step=result.step,
-        rate_nats=result.rate_nats,
-        distortion_se=result.distortion_se,
-        distortion_nll_nats=result.distortion_nll_nats,
-        objective=result.objective,
-        annealing_weight=result.annealing_weight,
-        nll_weight=result.nll_weight,
-        rate_weight=result.rate_weight,
-        seconds=result.seconds,
-        learning_rate=result.learning_rate,
-        active_units=result.active_units,
-    )
+    def _hindered_by(self, error: StoreError) -> None:
+        """Notes what is wrong for whoever looks at the worker, and logs it the first time."""
+        if self.note is None:
+            _log.warning("trial %d: %s", self.lease.number, error)
+        self.note = f"trial {self.lease.number}: {error}"
 
-
-def _evaluation_record(
-    evaluation: Evaluation, diagnostics: Diagnostics, learned: float | None
-) -> EvaluationRecord:
-    return EvaluationRecord(
-        rate_nats=evaluation.rate_nats,
-        rate_stderr_nats=evaluation.rate_stderr,
-        distortion_se=evaluation.distortion_se,
-        distortion_se_stderr=evaluation.distortion_se_stderr,
-        distortion_nll_nats=evaluation.distortion_nll_nats,
-        distortion_nll_stderr_nats=evaluation.distortion_nll_stderr,
-        elbo_nats=evaluation.elbo_nats,
-        mse=evaluation.mse,
-        psnr_db=evaluation.psnr_db,
-        bits_per_dim=evaluation.bits_per_dim,
-        active_units=evaluation.active_units,
-        collapsed=evaluation.collapsed,
-        active_threshold=ACTIVE_VARIANCE,
-        sigma2_learned=learned,
-        **asdict(diagnostics),
-    )
+    def _why_released(self, trouble: StoreError | str | None) -> str:
+        """The reason for the trial's history."""
+        why = self.stop.reason if self.stop.requested else None
+        reasons = [str(reason) for reason in (why, trouble) if reason is not None]
+        return "; ".join(reasons) or "asked to stop"
 
 
-def _latent_records(
-    evaluation: Evaluation, last_active_epochs: tuple[int, ...]
-) -> list[LatentRecord]:
-    columns = zip(
-        evaluation.latent_kl_nats,
-        evaluation.latent_kl_std_nats,
-        evaluation.latent_kl_q10_nats,
-        evaluation.latent_kl_q90_nats,
-        evaluation.latent_mean_variance,
-        last_active_epochs,
-        strict=True,
-    )
-    return [
-        LatentRecord(
-            latent=latent,
-            kl_nats=kl,
-            mean_variance=variance,
-            active=variance > ACTIVE_VARIANCE,
-            kl_std_nats=std,
-            kl_q10_nats=low,
-            kl_q90_nats=high,
-            last_active_epoch=last,
-        )
-        for latent, (kl, std, low, high, variance, last) in enumerate(columns)
-    ]
+def _pauses() -> Iterator[float]:
+    """Seconds to wait between tries: twice as long each time, up to the longest."""
+    pause = 0.5
+    while True:
+        yield pause
+        pause = min(2 * pause, _LONGEST_PAUSE)

@@ -168,18 +168,43 @@ def _write_report(db: "Database", study: str, out: Path | None) -> Path:
 def worker(
     study: Study,
     storage: Storage = None,
-    device: Annotated[str, typer.Option(help="A torch device: cpu, cuda:0, …")] = "cpu",
+    device: Annotated[str, typer.Option(help="A torch device: auto, cpu, cuda:0, …")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    time_limit: Annotated[
+        float | None, typer.Option(min=1, help="Seconds until the process will be ended.")
+    ] = None,
     worker_id: Annotated[str | None, typer.Option(hidden=True)] = None,
+    launcher_id: Annotated[str | None, typer.Option(hidden=True)] = None,
     parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Train trials of a study that exists until none is left (what `run` starts)."""
+    """Train trials of a study that exists until none is left (what `run` starts).
+
+    Exit status 75 says that it left while there was work: stopped, or near its time limit.
+    """
     from sweeps.worker import WorkerOptions, run_worker
 
     options = WorkerOptions(
-        device=device, threads=threads, worker_id=worker_id, parent_pid=parent_pid
+        device=device,
+        threads=threads,
+        worker_id=worker_id,
+        launcher_id=launcher_id,
+        parent_pid=parent_pid,
+        time_limit=time_limit,
     )
-    run_worker(study, _database(storage), options)
+    raise typer.Exit(run_worker(study, _database(storage, patient=True), options))
+
+
+@app.command(hidden=True)
+def desk(
+    study: Study,
+    holder: Annotated[str, typer.Option()],
+    storage: Storage = None,
+    parent_pid: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Make suggestions for a study (what a worker starts)."""
+    from sweeps.desk import run_desk
+
+    run_desk(study, _database(storage, patient=True), holder, parent_pid)
 
 
 @app.command()
@@ -241,13 +266,15 @@ app.command()(convert)
 app.command()(suggest)
 
 
-def _database(storage: str | None) -> "Database":
+def _database(storage: str | None, *, patient: bool = False) -> "Database":
     """The database of a study that exists: these commands make none."""
     from studies.database import check_schema, open_database
     from studies.errors import StorageError
+    from studies.retries import PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS
     from sweeps.storage import storage_url
 
-    db = open_database(storage_url(storage))
+    patience = PATIENCE_SECONDS if patient else SHORT_PATIENCE_SECONDS
+    db = open_database(storage_url(storage), patience_seconds=patience)
     if db.file is not None and not db.file.exists():
         message = f"The database must exist, but there is no file {db.file}; say --storage URL."
         raise StorageError(message)

@@ -98,6 +98,11 @@ class Launcher(ABC):
             SweepError: a package, a program, a cluster or a device is missing.
         """
 
+    @property
+    def usual_workers(self) -> int:
+        """How many workers there are to be where nobody said: what `workers = 0` means."""
+        return 1
+
     @abstractmethod
     def scale(self, workers: int) -> list[str]:
         """Makes places for so many workers; returns the ids of those that are to drain.

@@ -3,169 +3,182 @@
 import os
 import signal
 import subprocess
-import sys
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar, final
 
-from sweeps.devices import Placement
-from sweeps.storage import VARIABLE
+from sweeps.devices import Placement, placements
+from sweeps.launcher import (
+    LEFT_EARLY,
+    MAX_RESTARTS,
+    Launcher,
+    LauncherKind,
+    WorkerEnd,
+    WorkerPlan,
+)
+from sweeps.worker_process import end_in_words, worker_command, worker_environment, worker_words
 
-MAX_RESTARTS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Death:
-    """A worker process that ended without having finished its work.
-
-    Attributes:
-        worker_id: under which it was registered in the study.
-        reason: its exit in words ("killed by SIGKILL", or the last line that it wrote).
-        restarted: whether another was started in its place.
-    """
-
-    worker_id: str
-    reason: str
-    restarted: bool
+__all__ = ["LocalLauncher"]
 
 
-@dataclass(kw_only=True)
 class _Seat:
     """A place for one worker; who sits there changes with every restart."""
 
-    placement: Placement
-    log: Path
-    worker_id: str = ""
-    process: subprocess.Popen[bytes] | None = None
-    log_start: int = 0
-    restarts: int = 0
-    ended: bool = False
+    def __init__(self, plan: WorkerPlan, placement: Placement, log: Path) -> None:
+        self.placement = placement
+        self.restarts = 0
+        self.surplus = False
+        self._plan = plan
+        self._log = log
+        self.start()
+
+    def start(self) -> None:
+        """Starts a worker, with an id of its own."""
+        self.worker_id = uuid.uuid4().hex
+        words = [*worker_words(self._plan, self.placement), "--worker-id", self.worker_id]
+        with self._log.open("ab") as log:
+            self._log_start = log.tell()
+            self.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+                worker_command([*words, "--parent-pid", str(os.getpid())]),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=worker_environment(self._plan.url, self.placement.threads),
+            )
+
+    @property
+    def taken(self) -> bool:
+        """Whether its worker is alive."""
+        return self.process.poll() is None
+
+    @property
+    def reason(self) -> str:
+        """Why its last worker ended."""
+        return end_in_words(self.process.returncode, self._log, self._log_start)
 
 
-class LocalLauncher:
-    """Runs `rdsweep worker` processes on this machine, one for each placement.
+@final
+class LocalLauncher(Launcher):
+    """Runs `rdsweep worker` processes on this machine, one in each seat.
 
     Workers get a session of their own, so that Ctrl-C reaches only the process that watches them;
     they leave by themselves when that process vanishes.
 
     Args:
-        study: the study that they work on.
-        url: its database.
-        placements: device and threads of each worker.
-        logs: the directory for what they write, one file each.
+        plan: what each worker is to be.
     """
 
-    def __init__(
-        self, *, study: str, url: str, placements: Sequence[Placement], logs: Path
-    ) -> None:
-        self._study = study
-        self._url = url
-        self._stopping = False
-        self._seats = [
-            _Seat(placement=placement, log=logs / f"worker-{index}.log")
-            for index, placement in enumerate(placements)
-        ]
-        logs.mkdir(parents=True, exist_ok=True)
+    kind: ClassVar[LauncherKind] = "local"
+    spans_machines: ClassVar[bool] = False
 
-    def start(self) -> None:
-        """Starts every worker."""
-        for seat in self._seats:
-            self._start(seat)
+    def __init__(self, plan: WorkerPlan) -> None:
+        self._plan = plan
+        self._seats: list[_Seat] = []
+        self._started = 0
+        self._stopping = False
+        self._ended_well = False
+
+    def check(self) -> None:
+        """Passes if the device is one of this machine.
+
+        Raises:
+            SweepError: it is not.
+        """
+        placements(self._plan.device, 1, self._plan.threads)
+
+    @property
+    def usual_workers(self) -> int:
+        """One per GPU that the plan may use, else one per physical core."""
+        return len(placements(self._plan.device, 0, self._plan.threads))
+
+    def scale(self, workers: int) -> list[str]:
+        """Takes seats in or marks the newest ones for leaving; ids of those that are to drain.
+
+        Raises:
+            SweepError: the device is not there, or the logs cannot be written.
+        """
+        kept = [seat for seat in self._seats if not seat.surplus]
+        for seat in kept[workers:]:
+            seat.surplus = True
+        if workers > len(kept):
+            for placement in self._free_placements(kept, workers):
+                self._seats.append(self._new_seat(placement))
+        return [seat.worker_id for seat in kept[workers:] if seat.taken]
+
+    def _free_placements(self, kept: list[_Seat], workers: int) -> list[Placement]:
+        """Where new workers go, so that devices are used evenly."""
+        all_of_them = placements(self._plan.device, workers, self._plan.threads)
+        used = Counter(seat.placement.device for seat in kept)
+        free = list((Counter(place.device for place in all_of_them) - used).elements())
+        threads = all_of_them[0].threads
+        new = workers - len(kept)
+        return [Placement(device=device, threads=threads) for device in free[:new]]
+
+    def ends(self) -> list[WorkerEnd]:
+        """The workers that died since the last call; each is replaced up to three times."""
+        found = []
+        for seat in list(self._seats):
+            if seat.taken:
+                continue
+            status = seat.process.returncode
+            in_order = status == 0 or (self._stopping and status == LEFT_EARLY)
+            if in_order:
+                self._ended_well |= status == 0 and not seat.surplus
+                self._seats.remove(seat)
+            else:
+                found.append(self._bury(seat))
+        return found
+
+    @property
+    def running(self) -> int:
+        """How many worker processes are alive."""
+        return sum(seat.taken for seat in self._seats)
 
     @property
     def ended_well(self) -> bool:
         """Whether a worker found nothing left to do."""
-        return any(seat.process is not None and seat.process.poll() == 0 for seat in self._seats)
+        return self._ended_well or any(
+            not seat.surplus and seat.process.poll() == 0 for seat in self._seats
+        )
 
     def forgive(self) -> None:
         """Counts restarts anew: the sweep has got on since the last death."""
         for seat in self._seats:
             seat.restarts = 0
 
-    @property
-    def running(self) -> int:
-        """How many worker processes are alive."""
-        return sum(
-            seat.process is not None and seat.process.poll() is None for seat in self._seats
-        )
-
-    def deaths(self) -> list[Death]:
-        """The workers that died since the last call; each is replaced up to three times."""
-        found = []
-        for seat in self._seats:
-            if seat.ended or seat.process is None or seat.process.poll() is None:
-                continue
-            if seat.process.returncode == 0:
-                seat.ended = True
-                continue
-            found.append(self._bury(seat, seat.process.returncode))
-        return found
-
     def stop(self) -> None:
         """Asks every worker to leave at its next epoch."""
-        self._signal(signal.SIGTERM)
-
-    def kill(self) -> list[str]:
-        """Ends every worker at once; returns the ids of those that were alive."""
-        alive = [
-            seat.worker_id
-            for seat in self._seats
-            if seat.process is not None and seat.process.poll() is None
-        ]
-        self._signal(signal.SIGKILL)
-        for seat in self._seats:
-            if seat.process is not None:
-                seat.process.wait()
-        return alive
-
-    def _signal(self, number: signal.Signals) -> None:
         self._stopping = True
         for seat in self._seats:
-            if seat.process is not None and seat.process.poll() is None:
-                seat.process.send_signal(number)
+            if seat.taken:
+                seat.process.terminate()
 
-    def _bury(self, seat: _Seat, returncode: int) -> Death:
-        worker_id, reason = seat.worker_id, _exit_in_words(returncode, seat)
-        seat.restarts += 1
-        restarted = seat.restarts <= MAX_RESTARTS and not self._stopping
+    def kill(self) -> list[str]:
+        """Ends every worker and its children at once; returns the ids of those that were alive."""
+        self._stopping = True
+        alive = [seat for seat in self._seats if seat.taken]
+        for seat in alive:
+            with suppress(ProcessLookupError):
+                os.killpg(seat.process.pid, signal.SIGKILL)
+        for seat in alive:
+            seat.process.wait()
+        return [seat.worker_id for seat in alive]
+
+    def _bury(self, seat: _Seat) -> WorkerEnd:
+        worker_id, reason = seat.worker_id, seat.reason
+        restarted = seat.restarts < MAX_RESTARTS and not (self._stopping or seat.surplus)
         if restarted:
-            self._start(seat)
+            seat.restarts += 1
+            seat.start()
         else:
-            seat.ended = True
-        return Death(worker_id=worker_id, reason=reason, restarted=restarted)
+            self._seats.remove(seat)
+        return WorkerEnd(worker_id=worker_id, reason=reason, restarted=restarted)
 
-    def _start(self, seat: _Seat) -> None:
-        seat.worker_id = uuid.uuid4().hex
-        # -P: a `reports` or `studies` in the working directory must not hide our packages
-        command = [sys.executable, "-P", "-m", "sweeps.cli", "worker", self._study]
-        command += ["--device", seat.placement.device]
-        command += ["--threads", str(seat.placement.threads)]
-        command += ["--worker-id", seat.worker_id, "--parent-pid", str(os.getpid())]
-        threads = str(seat.placement.threads)
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            VARIABLE: self._url,  # not on the command line, where every user sees a password
-        }
-        with seat.log.open("ab") as log:
-            seat.log_start = log.tell()
-            seat.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=environment,
-            )
-
-
-def _exit_in_words(returncode: int, seat: _Seat) -> str:
-    if returncode < 0:
-        known = {number.value: number.name for number in signal.Signals}
-        return f"killed by {known.get(-returncode, f'signal {-returncode}')}"
-    with seat.log.open("rb") as log:
-        log.seek(seat.log_start)
-        lines = log.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"ended with exit status {returncode}"
+    def _new_seat(self, placement: Placement) -> _Seat:
+        self._plan.logs.mkdir(parents=True, exist_ok=True)
+        self._started += 1
+        name = f"worker-{self._plan.launcher_id[:8]}-{self._started}.log"
+        return _Seat(self._plan, placement, self._plan.logs / name)

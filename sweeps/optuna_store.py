@@ -1,9 +1,12 @@
 """Optuna's side of a study: its storage on our database URL, and its study of the same name."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.study import Study, StudyDirection
@@ -11,11 +14,18 @@ from sqlalchemy import event, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from studies.database import Database, schema_lock
+from studies.faults import clear_faults
+from studies.postgresql import postgresql_connect_args
 from sweeps.errors import SuggestionError
 from sweeps.samplers import quiet_optuna
 from sweeps.spec import Spec
 
-__all__ = ["create_optuna_study", "load_optuna_study", "open_optuna_storage"]
+__all__ = [
+    "clear_optuna_faults",
+    "create_optuna_study",
+    "load_optuna_study",
+    "open_optuna_storage",
+]
 
 _MARK = "rdsweep"
 _OBJECTIVES = [StudyDirection.MINIMIZE, StudyDirection.MINIMIZE]  # rate, distortion
@@ -34,7 +44,12 @@ def open_optuna_storage(url: str, *, make_tables: bool = False) -> RDBStorage:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_storage(url, make_tables=make_tables)
     driver = parsed.set(drivername="postgresql+psycopg")
-    pool = {"pool_size": 1, "max_overflow": 2, "pool_pre_ping": True}
+    pool = {
+        "pool_size": 1,
+        "max_overflow": 2,
+        "pool_pre_ping": True,
+        "connect_args": postgresql_connect_args(driver),
+    }
     return RDBStorage(
         driver.render_as_string(hide_password=False),
         engine_kwargs=pool,
@@ -91,6 +106,21 @@ def load_optuna_study(url: str, name: str) -> Study:
             storage.engine.dispose()
             raise _foreign(name)
     return study
+
+
+@contextmanager
+def clear_optuna_faults(db: Database) -> Iterator[None]:
+    """Translates what the driver reports to Optuna into one line, as for our own statements.
+
+    Raises:
+        TransientStorageError: For faults that pass, as a dropped connection.
+        StorageError: For all others.
+    """
+    with clear_faults(db.where):
+        try:
+            yield
+        except StorageInternalError as error:
+            raise (error.__cause__ or error) from None
 
 
 def _claim(study: Study, name: str) -> None:

@@ -1,9 +1,10 @@
-"""Where a study is stored: which database URL holds, and which directory its files go to."""
+"""Where a study is stored: which database URL holds, and which store its files go to."""
 
 import os
 from pathlib import Path
 
 from studies.database import Database
+from sweeps.artifact_store import local_directory, store_url
 from sweeps.errors import SweepError
 from sweeps.spec_sections import storage_problem
 
@@ -30,16 +31,33 @@ def storage_url(option: str | None, spec: str | None = None) -> str:
     return url
 
 
-def artifacts_directory(db: Database, wanted: str) -> Path:
-    """The absolute directory for checkpoints and logs.
+def artifacts_url(db: Database, wanted: str) -> str:
+    """The store of checkpoints and trained models: an absolute directory, or a URL.
 
     Args:
         db: the study's database.
-        wanted: the spec's `study.artifacts`; empty means `<database file>-files` beside a SQLite
-            file, and `rdsweep-files` in the working directory for other databases.
+        wanted: the spec's `study.artifacts`: a directory, ``file:///DIRECTORY`` or
+            ``s3://BUCKET/PREFIX``; empty means `<database file>-files` beside a SQLite file, and
+            `rdsweep-files` in the working directory for other databases.
+
+    Raises:
+        StoreError: it is no URL of a store, or holds a secret.
     """
-    if wanted:
-        return Path(wanted).expanduser().absolute()
+    return store_url(wanted) if wanted else str(_own_directory(db))
+
+
+def logs_directory(db: Database, artifacts: str, study: str) -> Path:
+    """The directory on this machine for what a study's workers print.
+
+    Args:
+        db: the study's database.
+        artifacts: the study's store; where it is no directory, the logs go to the default one.
+        study: the study's name.
+    """
+    return (local_directory(artifacts) or _own_directory(db)) / study / "logs"
+
+
+def _own_directory(db: Database) -> Path:
     if db.file is None:
         return Path("rdsweep-files").absolute()
     return db.file.with_name(f"{db.file.name}-files")

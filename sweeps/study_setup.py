@@ -12,12 +12,13 @@ from studies.linear_vae import gaussian_nll
 from studies.rate_distortion import shannon_rate
 from studies.records import StudyRecord
 from studies.study_records import create_study, get_study, update_study
+from sweeps.artifact_store import open_store
 from sweeps.errors import SweepError
 from sweeps.optuna_store import create_optuna_study
 from sweeps.samplers import choose_sampler
 from sweeps.space import Space
 from sweeps.spec import Spec, changes
-from sweeps.storage import artifacts_directory
+from sweeps.storage import artifacts_url
 from sweeps.versions import code_version, package_versions
 from vae_models.config import LEAST_LOG_SIGMA, ModelConfig
 from vae_models.data import DataSet, load_data
@@ -47,7 +48,9 @@ def prepare_study(spec: Spec, db: Database) -> StudyRecord:
     data = load_data(spec.data)
     check_data(spec, data)
     record = _study_record(spec, db, data)
-    _make_directory(record.artifacts_dir)
+    store = open_store(record.artifacts_url)
+    store.create()
+    store.check()
     prepare_schema(db)
     try:
         existing = get_study(db, spec.study.name)
@@ -84,16 +87,6 @@ def _check_heldout(data: DataSet) -> None:
     raise SweepError(message)
 
 
-def _make_directory(path: str) -> None:
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = (
-            f"`study.artifacts` must be a directory to write to, but {path}: {error.strerror}."
-        )
-        raise SweepError(message) from error
-
-
 def _refuse_mixing(existing: StudyRecord, wanted: StudyRecord) -> None:
     problems: Sequence[str] = changes(existing.spec, wanted.spec)
     if problems:
@@ -122,7 +115,7 @@ def _study_record(spec: Spec, db: Database, data: DataSet) -> StudyRecord:
         spectrum=tuple(float(value) for value in data.spectrum),
         rate_reference_nats=reference_rate(data),
         distortion_reference=reference_distortion(spec, data),
-        artifacts_dir=str(artifacts_directory(db, spec.study.artifacts)),
+        artifacts_url=artifacts_url(db, spec.study.artifacts),
         code_version=code_version(),
         packages=package_versions(),
         created_at=time.time(),

@@ -17,22 +17,23 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from studies.database import Database
+from studies.errors import SamplerLeaseLost
 from studies.queries import query_trials
 from studies.queue import add_trials, mark_told, untold_trials
 from studies.records import TrialRecord
-from studies.sampler_lease import acquire_sampler, release_sampler
+from studies.sampler_lease import acquire_sampler, extend_sampler, release_sampler
 from studies.study_records import get_study
 from sweeps.errors import SuggestionError
-from sweeps.optuna_store import load_optuna_study
+from sweeps.optuna_store import clear_optuna_faults, load_optuna_study
 from sweeps.samplers import build_sampler, choose_sampler, quiet_optuna
 from sweeps.settings import LARGEST_GRID
 from sweeps.space import Parameters, Space, Suggestion, fingerprint
 from sweeps.spec import Spec
 
-__all__ = ["LEASE_SECONDS", "Refill", "SuggestionDesk"]
+__all__ = ["Refill", "SuggestionDesk"]
 
 LEASE_SECONDS = 60.0
-"""How long the desk may be silent, with a slow sampler for instance, before another takes over."""
+"""How long a desk may be silent, unless it is told otherwise."""
 
 DIVERGED = "diverged"
 """The name of the constraint that a diverged trial violates (Optuna: feasible is at most zero)."""
@@ -42,10 +43,6 @@ _DUPLICATE_OF = "rdsweep:duplicate_of"
 _TRIES = 4  # a GP takes seconds for each, and mostly comes to the same point again
 _RANDOM_TRIES = 100
 """For a space with a branch of a single point, which half of all random suggestions may hit."""
-
-
-class _LeaseGoneError(Exception):
-    """Another desk took over in the middle of the work; it finishes it."""
 
 
 @final
@@ -76,6 +73,8 @@ class SuggestionDesk:
         pixels: N = C·H·W of its data.
         worker_id: Who holds the lease.
         examples: Size of its training split; None if it is not known.
+        lease_seconds: How long the desk may be silent before another takes over.
+        standing: Whether it keeps the lease between two calls, until `leave`; it holds it already.
 
     Raises:
         SuggestionError: There is no Optuna study of that name, or it is not ours.
@@ -90,11 +89,15 @@ class SuggestionDesk:
         pixels: int,
         worker_id: str,
         examples: int | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+        standing: bool = False,
     ) -> None:
         self._db = db
         self._name = study
         self._spec = spec
         self._worker_id = worker_id
+        self._lease_seconds = lease_seconds
+        self._standing = standing
         self._space = Space(spec, pixels, examples)
         self._optuna = load_optuna_study(storage_url, study)
         self._known: dict[str, int] = {}
@@ -126,16 +129,22 @@ class SuggestionDesk:
         """
         return self._leased(lambda: self._refill(count))
 
+    def leave(self) -> None:
+        """Gives the lease back, if this desk holds it."""
+        release_sampler(self._db, self._name, self._worker_id)
+
     def _leased(self, work: Callable[[], Refill]) -> Refill:
-        if not acquire_sampler(self._db, self._name, self._worker_id, LEASE_SECONDS):
+        take = extend_sampler if self._standing else acquire_sampler
+        if not take(self._db, self._name, self._worker_id, self._lease_seconds):
             return Refill(held_elsewhere=True)
         try:
-            with quiet_optuna():
+            with quiet_optuna(), clear_optuna_faults(self._db):
                 return work()
-        except (_LeaseGoneError, UpdateFinishedTrialError):  # the next desk ended our trial
+        except (SamplerLeaseLost, UpdateFinishedTrialError):  # the next desk ended our trial
             return Refill(held_elsewhere=True)
         finally:
-            release_sampler(self._db, self._name, self._worker_id)
+            if not self._standing:
+                self.leave()
 
     def _refill(self, count: int) -> Refill:
         self._settle()
@@ -286,16 +295,21 @@ class SuggestionDesk:
         return True
 
     def _store(self, number: int, suggestion: Suggestion) -> None:
-        add_trials(self._db, self._name, [self._space.new_trial(number, suggestion)])
+        trial = self._space.new_trial(number, suggestion)
+        add_trials(self._db, self._name, [trial], holder=self._worker_id)
         self._remember(number, suggestion.parameters)
 
     def _is_known(self, suggestion: Suggestion) -> bool:
         return fingerprint(suggestion.parameters) in self._known
 
     def _hold(self) -> None:
-        """Extends the lease before every write that only its holder may do."""
-        if not acquire_sampler(self._db, self._name, self._worker_id, LEASE_SECONDS):
-            raise _LeaseGoneError
+        """Extends the lease before every write that only its holder may do.
+
+        Raises:
+            SamplerLeaseLost: Another desk took over in the middle of the work; it finishes it.
+        """
+        if not extend_sampler(self._db, self._name, self._worker_id, self._lease_seconds):
+            raise SamplerLeaseLost(self._name, self._worker_id)
 
     def _is_finite(self, sampler: str) -> bool:
         size = self._space.grid_size if sampler == "grid" else self._space.size

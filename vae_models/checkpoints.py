@@ -3,21 +3,21 @@
 The random streams of a training are functions of its seed and the epoch (see `vae_models.slot`),
 so a checkpoint at the end of an epoch needs no random state. Files are safetensors with the
 settings as JSON in the header: reading one never runs code, other tools can open it, and a digest
-over everything tells a torn or altered file.
+over everything tells a torn or altered file. How a file gets to its place whole is the business of
+whoever stores the bytes.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from vae_models.config import TrialConfig
@@ -26,7 +26,13 @@ from vae_models.networks import ImageShape
 from vae_models.results import EpochResult
 from vae_models.vae import VAE, build_vae
 
-__all__ = ["Checkpoint", "load_checkpoint", "restore_model", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "checkpoint_bytes",
+    "load_checkpoint",
+    "read_checkpoint",
+    "restore_model",
+]
 
 _FORMAT = "rdsweep-checkpoint-1"
 
@@ -44,7 +50,7 @@ class Checkpoint:
         step: Optimiser steps done.
         model: The model's parameters by name.
         optimiser: Adam's state, by ``index of the parameter.name of the state``.
-        last: The last epoch's result; None before the first.
+        last: The last epoch's result; None before the first, and where an older version wrote it.
         objective: The regulariser's buffers by name.
         last_active_epochs: Of every latent, the last epoch in which it was active; 0 for none.
     """
@@ -61,27 +67,49 @@ class Checkpoint:
     last_active_epochs: tuple[int, ...] = ()
 
 
-def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint so that the path always holds a whole one: the old or the new.
-
-    Args:
-        path: The file, in an existing directory.
-        checkpoint: What to store.
-    """
-    path = Path(path)
+def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
+    """The content of a checkpoint's file: safetensors with a digest in the header."""
     tensors = _named_tensors(checkpoint)
     record = json.dumps(_record_of(checkpoint), sort_keys=True)
     metadata = {"format": _FORMAT, "record": record, "sha256": _digest(record, tensors)}
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(save(tensors, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-    _sync_directory(path.parent)
+    return save(tensors, metadata)
+
+
+def read_checkpoint(content: bytes, where: str) -> Checkpoint:
+    """The checkpoint in the content of a file.
+
+    Args:
+        content: All the bytes of the file.
+        where: Its name, for the errors.
+
+    Raises:
+        CheckpointError: It is no checkpoint of ours, or was torn or altered.
+    """
+    try:
+        tensors = load(content)
+        metadata = _metadata_of(content)
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: an unknown type of number
+        raise CheckpointError(
+            f"A checkpoint must be a whole safetensors file, but {where!r} "
+            f"cannot be read as one: {error}."
+        ) from error
+    if metadata.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"A checkpoint must have format {_FORMAT!r} in its header, but "
+            f"{where!r} has {metadata.get('format')!r}."
+        )
+    if metadata.get("sha256") != _digest(metadata.get("record", ""), tensors):
+        raise CheckpointError(
+            f"The digest in a checkpoint's header must be that of its content, but in "
+            f"{where!r} it is not: the file was torn or altered."
+        )
+    try:
+        return _checkpoint_of(json.loads(metadata["record"]), tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"A checkpoint's record must be one that this version can read, but that of "
+            f"{where!r} is not ({type(error).__name__}: {error})."
+        ) from error
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -90,26 +118,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         CheckpointError: The file cannot be read, is no checkpoint of ours, or was torn or altered.
     """
+    where = os.fspath(path)
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+        content = Path(path).read_bytes()
+    except OSError as error:
         raise CheckpointError(
-            f"A checkpoint must be a whole safetensors file, but {os.fspath(path)!r} "
-            f"cannot be read as one: {error}."
+            f"A checkpoint must be a file that can be read, but {where!r} cannot: {error.strerror}."
         ) from error
-    if metadata.get("format") != _FORMAT:
-        raise CheckpointError(
-            f"A checkpoint must have format {_FORMAT!r} in its header, but "
-            f"{os.fspath(path)!r} has {metadata.get('format')!r}."
-        )
-    if metadata.get("sha256") != _digest(metadata.get("record", ""), tensors):
-        raise CheckpointError(
-            f"The digest in a checkpoint's header must be that of its content, but in "
-            f"{os.fspath(path)!r} it is not: the file was torn or altered."
-        )
-    return _checkpoint_of(json.loads(metadata["record"]), tensors)
+    return read_checkpoint(content, where)
 
 
 def restore_model(checkpoint: Checkpoint) -> VAE:
@@ -127,6 +143,14 @@ def restore_model(checkpoint: Checkpoint) -> VAE:
     model = build_vae(config.model, checkpoint.image_shape, config.train.seed)
     model.load_state_dict(checkpoint.model)
     return model
+
+
+def _metadata_of(content: bytes) -> dict[str, str]:
+    """The free part of a safetensors header: its length stands in 8 bytes, then it is JSON."""
+    length = int.from_bytes(content[:8], "little")
+    header: dict[str, Any] = json.loads(content[8 : 8 + length])
+    metadata: dict[str, str] = header.get("__metadata__", {})
+    return metadata
 
 
 def _named_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -149,7 +173,6 @@ def _record_of(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _checkpoint_of(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
-    last = record["last"]
     channels, height, width = record["image_shape"]
     return Checkpoint(
         config=record["config"],
@@ -159,10 +182,16 @@ def _checkpoint_of(record: dict[str, Any], tensors: Mapping[str, Tensor]) -> Che
         step=record["step"],
         model=_below("model.", tensors),
         optimiser=_below("optimiser.", tensors),
-        last=None if last is None else EpochResult(**last),
+        last=_result_of(record["last"]),
         objective=_below("objective.", tensors),
         last_active_epochs=tuple(record.get("last_active_epochs", ())),
     )
+
+
+def _result_of(stored: dict[str, Any] | None) -> EpochResult | None:
+    """A stored result; None where an older version stored less of it than there is now."""
+    needed = {field.name for field in fields(EpochResult) if field.default is MISSING}
+    return EpochResult(**stored) if stored is not None and needed <= stored.keys() else None
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -179,14 +208,3 @@ def _digest(record: str, tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _sync_directory(directory: Path) -> None:
-    """Makes a rename in the directory survive a power cut, where the system can do that."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

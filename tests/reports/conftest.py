@@ -47,7 +47,7 @@ STUDY = StudyRecord(
     spectrum=SPECTRUM,
     rate_reference_nats=20.0,
     distortion_reference=14.0,
-    artifacts_dir="",
+    artifacts_url="",
     code_version="0.1.0",
     packages={"optuna": "5.0.0", "torch": "2.15.0"},
 )

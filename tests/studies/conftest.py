@@ -1,53 +1,58 @@
-"""A fresh database for each test, on every back end that is at hand.
-
-PostgreSQL joins in where RDSWEEP_TEST_POSTGRES is the URL of a server on which the tests may
-make databases, as postgresql://postgres@127.0.0.1:5432/postgres.
-"""
+"""A fresh database for each test, on SQLite and on a real PostgreSQL (see `postgres_server`)."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
+import postgres_server
 from studies.database import Database, open_database, prepare_schema
 
-SERVER = os.environ.get("RDSWEEP_TEST_POSTGRES", "")
+BACK_ENDS = ["sqlite", "postgresql"]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if SERVER else ["sqlite"])
+def database_url(back_end: str, folder: Path, *, prepared: bool) -> Iterator[str]:
+    """Yields the URL of a new database, empty or with our tables."""
+    if back_end == "sqlite":
+        yield f"sqlite:///{folder / 'sweeps.db'}"
+        return
+    if reason := postgres_server.missing():
+        pytest.skip(reason)
+    make = postgres_server.prepared_database if prepared else postgres_server.empty_database
+    with make() as url:
+        yield url
+
+
+@pytest.fixture(params=BACK_ENDS)
 def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'sweeps.db'}"
-        return
-    server = make_url(SERVER).set(drivername="postgresql+psycopg")
-    name = f"fresh_{uuid4().hex}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-        yield server.set(database=name).render_as_string(hide_password=False)
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
+    yield from database_url(request.param, tmp_path, prepared=False)
+
+
+@pytest.fixture(params=BACK_ENDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An open database with our tables."""
+    for url in database_url(request.param, tmp_path, prepared=True):
+        opened = open_database(url)
+        prepare_schema(opened)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture
-def database(fresh_url: str) -> Iterator[Database]:
-    """An open database with our tables."""
-    opened = open_database(fresh_url)
-    prepare_schema(opened)
-    yield opened
-    opened.close()
+def postgresql_url() -> Iterator[str]:
+    """The URL of a database with our tables on a real PostgreSQL."""
+    yield from database_url("postgresql", Path(), prepared=True)
 
 
 @pytest.fixture
 def sqlite_database(tmp_path: Path) -> Iterator[Database]:
     """An open SQLite database with our tables, which waits only briefly for others."""
-    opened = open_database(f"sqlite:///{tmp_path / 'sweeps.db'}", busy_seconds=0.2)
+    opened = open_database(
+        f"sqlite:///{tmp_path / 'sweeps.db'}", busy_seconds=0.2, patience_seconds=0.0
+    )
     prepare_schema(opened)
     yield opened
     opened.close()

@@ -45,7 +45,7 @@ def test_spec_sampler_and_wanted_trials_may_change_and_nothing_else(database: Da
         "sampler": "gp",
         "trials_wanted": 500,
     }
-    update_study(database, replace(STUDY, artifacts_dir="elsewhere", spectrum=(1.0,), **allowed))
+    update_study(database, replace(STUDY, artifacts_url="elsewhere", spectrum=(1.0,), **allowed))
     assert get_study(database, STUDY.name) == replace(before, **allowed)
     with pytest.raises(StudyNotFound, match="got 'none'"):
         update_study(database, replace(STUDY, name="none"))

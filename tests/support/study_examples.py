@@ -28,7 +28,7 @@ STUDY = StudyRecord(
     spectrum=(5.0, 3.2, 0.1),
     rate_reference_nats=50.0,
     distortion_reference=20.0,
-    artifacts_dir="artifacts",
+    artifacts_url="artifacts",
     code_version="0.1.0",
     packages={"torch": "2.11.0"},
 )

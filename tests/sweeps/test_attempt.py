@@ -1,7 +1,7 @@
 """An attempt stores all that was measured of its trial: metrics, diagnostics, latents, pictures."""
 
+import hashlib
 import io
-from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from studies.database import Database, open_database, prepare_schema
+from attempts import EVALUATION, Scene, trial_config
 from studies.diagnostics import Diagnostics as Stored
-from studies.leases import take_trial
-from studies.queries import artifacts_of, epochs_of, latents_of, query_trials
-from studies.queue import add_trials
-from studies.records import TrialRecord
-from studies.study_records import create_study
-from study_examples import STUDY, new_trial
-from sweeps.attempt import Attempt
-from sweeps.stopping import StopRequest
-from vae_models.checkpoints import load_checkpoint, restore_model
-from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
+from studies.queries import artifacts_of, epochs_of, latents_of
+from study_examples import STUDY
+from vae_models.checkpoints import read_checkpoint, restore_model
 from vae_models.data import DataSet, load_data
 from vae_models.data_config import DataConfig
 from vae_models.diagnostics import Diagnostics as Measured
@@ -29,59 +22,23 @@ from vae_models.diagnostics import diagnose
 from vae_models.evaluation import evaluate
 from vae_models.evaluation_config import EvaluationConfig
 
-EVALUATION = EvaluationConfig(samples=2, iwae_samples=4, diagnostic_examples=100)
-
 
 @pytest.fixture(scope="module")
 def digits() -> DataSet:
     return load_data(DataConfig(name="digits"))
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(f"sqlite:///{tmp_path / 'attempts.db'}")
-    prepare_schema(database)
-    yield database
-    database.engine.dispose()
-
-
 def _ran(
-    db: Database,
-    data: DataSet,
-    folder: Path,
-    *,
-    evaluation: EvaluationConfig = EVALUATION,
-    learning_rate: float = 3e-3,
-    epochs: int = 2,
-    **settings: Any,
-) -> TrialRecord:
+    folder: Path, data: DataSet, *, evaluation: EvaluationConfig = EVALUATION, **sections: Any
+) -> Scene:
     """One trial of a fresh study, from its queue to its end."""
-    study = replace(STUDY, artifacts_dir=str(folder))
-    create_study(db, study)
-    model = ModelConfig(**{"hidden": (16,), "latent_dim": 3, **settings})
-    config = TrialConfig(
-        model=model,
-        objective=ObjectiveConfig(beta=0.1),
-        train=TrainConfig(epochs=epochs, batch_size=256, learning_rate=learning_rate),
-    )
-    add_trials(db, study.name, [new_trial(0, config=config.to_dict())])
-    lease = take_trial(db, study.name, "worker", lease_seconds=600, max_attempts=3)
-    assert lease is not None
-    Attempt(
-        db=db,
-        study=study,
-        lease=lease,
-        data=data,
-        device="cpu",
-        stop=StopRequest(),
-        evaluation=evaluation,
-    ).run()
-    (trial,) = query_trials(db, study.name)
-    return trial
+    scene = Scene.of(folder, data, trial_config(**{"epochs": 2, **sections}))
+    scene.attempt(evaluation=evaluation).run()
+    return scene
 
 
-def _array(db: Database, kind: str) -> NDArray[Any]:
-    content = artifacts_of(db, STUDY.name, kind)[0].content
+def _array(scene: Scene, kind: str) -> NDArray[Any]:
+    content = artifacts_of(scene.db, STUDY.name, kind)[0].content
     assert content is not None
     array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     return array
@@ -92,13 +49,15 @@ def test_what_is_measured_has_the_names_of_what_is_stored() -> None:
     assert measured == stored
 
 
-def test_what_is_stored_is_what_the_stored_model_gives(
-    db: Database, digits: DataSet, tmp_path: Path
-) -> None:
-    trial = _ran(db, digits, tmp_path, likelihood="bernoulli")
-    path = artifacts_of(db, STUDY.name, "checkpoint")[0].path
-    assert path is not None
-    checkpoint = load_checkpoint(tmp_path / path)
+def test_what_is_stored_is_what_the_stored_model_gives(tmp_path: Path, digits: DataSet) -> None:
+    scene = _ran(tmp_path, digits, model={"likelihood": "bernoulli"})
+    db, trial = scene.db, scene.trial
+    artifact = artifacts_of(db, STUDY.name, "checkpoint")[0]
+    assert artifact.path == scene.key("model-001.safetensors")
+    content = scene.store.get(artifact.path)
+    assert hashlib.sha256(content).hexdigest() == artifact.sha256
+    assert len(content) == artifact.size
+    checkpoint = read_checkpoint(content, artifact.path)
     model = restore_model(checkpoint)
     evaluation = evaluate(model, digits, samples=2)
     diagnostics = diagnose(
@@ -126,60 +85,58 @@ def test_what_is_stored_is_what_the_stored_model_gives(
     assert [row.last_active_epoch for row in rows] == list(checkpoint.last_active_epochs)
 
 
-def test_every_epoch_says_how_many_latents_were_active(
-    db: Database, digits: DataSet, tmp_path: Path
-) -> None:
-    _ran(db, digits, tmp_path)
+def test_every_epoch_says_how_many_latents_were_active(tmp_path: Path, digits: DataSet) -> None:
+    db = _ran(tmp_path, digits).db
     epochs = epochs_of(db, STUDY.name)[0]
     last = [row.last_active_epoch for row in latents_of(db, STUDY.name)[0]]
     assert epochs[-1].active_units == sum(epoch == 2 for epoch in last)
 
 
 def test_traversals_are_stored_with_the_latents_that_they_are_of(
-    db: Database, digits: DataSet, tmp_path: Path
+    tmp_path: Path, digits: DataSet
 ) -> None:
-    _ran(db, digits, tmp_path)
-    pictures, latents = _array(db, "traversals"), _array(db, "traversal_latents")
+    scene = _ran(tmp_path, digits)
+    pictures, latents = _array(scene, "traversals"), _array(scene, "traversal_latents")
     assert pictures.dtype == np.uint8
     assert pictures.shape == (3, 9, 1, 8, 8)
     assert latents.dtype == np.int64
-    rates = {row.latent: row.kl_nats for row in latents_of(db, STUDY.name)[0]}
+    rates = {row.latent: row.kl_nats for row in latents_of(scene.db, STUDY.name)[0]}
     assert latents.tolist() == sorted(rates, key=lambda latent: -rates[latent])
-    reconstruction = _array(db, "reconstructions")[1, 0]
+    reconstruction = _array(scene, "reconstructions")[1, 0]
     for row in pictures:
         assert np.abs(row[4].astype(int) - reconstruction).max() <= 1
-    assert _array(db, "samples").shape == (10, 1, 8, 8)
+    assert _array(scene, "samples").shape == (10, 1, 8, 8)
 
 
-def test_data_that_is_no_image_leaves_no_pictures(db: Database, tmp_path: Path) -> None:
+def test_data_that_is_no_image_leaves_no_pictures(tmp_path: Path) -> None:
     data = load_data(
         DataConfig(name="gaussian", spectrum=(2.0, 1.0), train_size=600, heldout_size=600)
     )
-    trial = _ran(db, data, tmp_path, family="linear", latent_dim=1, likelihood="gaussian_optimal")
+    model = {"family": "linear", "latent_dim": 1, "likelihood": "gaussian_optimal"}
+    scene = _ran(tmp_path, data, model=model)
+    trial = scene.trial
     assert trial.exact_nll_nats is not None
     assert trial.distortion_nll_nats is not None
     assert trial.rate_nats is not None
     assert trial.exact_nll_nats < trial.distortion_nll_nats + trial.rate_nats
     assert trial.sigma2_learned is not None
     for kind in ("reconstructions", "samples", "traversals", "traversal_latents"):
-        assert artifacts_of(db, STUDY.name, kind) == {}
-    assert 0 in artifacts_of(db, STUDY.name, "checkpoint")
+        assert artifacts_of(scene.db, STUDY.name, kind) == {}
+    assert 0 in artifacts_of(scene.db, STUDY.name, "checkpoint")
 
 
 def test_the_least_evaluation_still_stores_rate_distortion_and_the_gap(
-    db: Database, digits: DataSet, tmp_path: Path
+    tmp_path: Path, digits: DataSet
 ) -> None:
-    trial = _ran(db, digits, tmp_path, evaluation=EvaluationConfig(diagnostic_examples=0))
+    trial = _ran(tmp_path, digits, evaluation=EvaluationConfig(diagnostic_examples=0)).trial
     assert trial.iwae_nats is None
     assert trial.mutual_information_nats is None
     assert trial.train_rate_nats is not None
     assert trial.collapse in ("none", "partial", "never_active", "collapsed")
 
 
-def test_a_training_that_diverges_stores_no_diagnostics(
-    db: Database, digits: DataSet, tmp_path: Path
-) -> None:
-    trial = _ran(db, digits, tmp_path, learning_rate=1e12, epochs=3)
+def test_a_training_that_diverges_stores_no_diagnostics(tmp_path: Path, digits: DataSet) -> None:
+    trial = _ran(tmp_path, digits, train={"learning_rate": 1e12}, epochs=3).trial
     assert trial.state == "diverged"
     assert trial.error is not None
     assert "must stay finite" in trial.error
@@ -187,14 +144,12 @@ def test_a_training_that_diverges_stores_no_diagnostics(
     assert trial.rate_nats is None
 
 
-def test_a_model_that_diverged_unnoticed_ends_as_diverged(
-    db: Database, digits: DataSet, tmp_path: Path
-) -> None:
+def test_a_model_that_diverged_unnoticed_ends_as_diverged(tmp_path: Path, digits: DataSet) -> None:
     """Its held-out terms are not finite although all training terms were."""
     images = digits.heldout.float() / 16
     images[0] = 1e30  # its square is infinite in single precision
     data = replace(digits, train=digits.train.float() / 16, heldout=images, scale=1.0)
-    trial = _ran(db, data, tmp_path)
+    trial = _ran(tmp_path, data).trial
     assert trial.state == "diverged"
     assert trial.error is not None
     assert trial.error.startswith("after epoch 2, step 10: `held-out terms are finite`")

@@ -15,7 +15,7 @@ from studies.outcomes import finish_trial
 from studies.queries import artifacts_of, epochs_of, latents_of, query_trials
 from studies.records import Lease, TrialRecord
 from study_examples import EVALUATION
-from sweeps.attempt import _evaluation_record
+from sweeps.outcome_records import evaluation_record
 from sweeps.progress import trial_line
 from sweeps.reused_results import reuse_results, with_variance
 from toy_sweeps import ToySweep
@@ -170,7 +170,7 @@ def test_the_numbers_under_another_variance_are_those_that_the_model_would_have(
         model.likelihood = likelihood_of(ModelConfig(sigma2=sigma2))
         found = evaluate(model, data)
         more = diagnose(model, data, found, sizes, last_active_epochs=(1,) * 4, epochs=1)
-        records.append(_evaluation_record(found, more, None))
+        records.append(evaluation_record(found, more, None))
     computed = with_variance(records[0], 0.05, data.pixels)
     for name in (
         "distortion_nll_nats",

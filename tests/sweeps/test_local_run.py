@@ -309,7 +309,7 @@ def test_stored_metrics_are_those_that_torch_distributions_gives_for_the_checkpo
     heldout = load_data(DataConfig(name="digits")).heldout_images()
     generator = torch.Generator().manual_seed(5)
     db = open_database(finished.url)
-    paths, files = artifacts_of(db, "small", "checkpoint"), get_study(db, "small").artifacts_dir
+    paths, files = artifacts_of(db, "small", "checkpoint"), get_study(db, "small").artifacts_url
     for trial in trials_of(finished):
         config = TrialConfig.from_dict(trial.config)
         model = build_vae(config.model, (1, 8, 8), seed=0)

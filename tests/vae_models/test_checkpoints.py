@@ -1,22 +1,27 @@
 """Checkpoint files: whole or refused, and never code."""
 
-import os
 import pickle
 import random
-import signal
-import subprocess
-import sys
-import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vae_models.checkpoints import Checkpoint, load_checkpoint, restore_model, save_checkpoint
+from vae_models.checkpoints import (
+    Checkpoint,
+    checkpoint_bytes,
+    load_checkpoint,
+    read_checkpoint,
+    restore_model,
+)
 from vae_models.config import ModelConfig, TrainConfig, TrialConfig
+from vae_models.data import load_data
+from vae_models.data_config import DataConfig
 from vae_models.errors import CheckpointError
 from vae_models.results import EpochResult
+from vae_models.trainer import Trainer
 from vae_models.vae import build_vae
 
 CONFIG = TrialConfig(model=ModelConfig(hidden=(8,), latent_dim=2), train=TrainConfig(seed=3))
@@ -53,7 +58,7 @@ def checkpoint() -> Checkpoint:
 
 @pytest.fixture
 def path(tmp_path: Path, checkpoint: Checkpoint) -> Path:
-    save_checkpoint(tmp_path / "trial.safetensors", checkpoint)
+    (tmp_path / "trial.safetensors").write_bytes(checkpoint_bytes(checkpoint))
     return tmp_path / "trial.safetensors"
 
 
@@ -80,31 +85,6 @@ def test_other_tools_can_open_the_file(path: Path, checkpoint: Checkpoint) -> No
     assert names < load_file(path).keys()
 
 
-def test_saving_leaves_nothing_but_the_file(path: Path, checkpoint: Checkpoint) -> None:
-    save_checkpoint(path, checkpoint)
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    """The target is a directory: the rename fails after everything was written."""
-    target = tmp_path / "taken"
-    target.mkdir()
-    model = build_vae(CONFIG.model, (1, 4, 4), seed=0)
-    checkpoint = Checkpoint(
-        config=CONFIG.to_dict(),
-        image_shape=(1, 4, 4),
-        data_checksum="",
-        epoch=0,
-        step=0,
-        model=model.state_dict(),
-        optimiser={},
-        last=None,
-    )
-    with pytest.raises(OSError, match="taken"):
-        save_checkpoint(target, checkpoint)
-    assert list(tmp_path.iterdir()) == [target]
-
-
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
 def test_a_torn_file_is_recognised(path: Path, share: float) -> None:
     content = path.read_bytes()
@@ -113,12 +93,18 @@ def test_a_torn_file_is_recognised(path: Path, share: float) -> None:
         load_checkpoint(path)
 
 
-def test_an_altered_byte_is_recognised(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-100] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="the file was torn or altered"):
-        load_checkpoint(path)
+def test_a_flipped_bit_is_recognised_wherever_it_is(path: Path) -> None:
+    """In the length of the header, in the header, in the settings, and in the numbers."""
+    content, rng = path.read_bytes(), random.Random(0)
+    header = int.from_bytes(content[:8], "little") + 8
+    places = [*range(0, header, 3), *(rng.randrange(header, len(content)) for _ in range(200))]
+    for place in places:
+        altered = bytearray(content)
+        altered[place] ^= 1 << rng.randrange(8)
+        with pytest.raises(
+            CheckpointError, match=r"A checkpoint must|The digest in a checkpoint's"
+        ):
+            read_checkpoint(bytes(altered), "altered")
 
 
 def test_altered_settings_are_recognised(path: Path) -> None:
@@ -156,22 +142,29 @@ def test_settings_of_another_version_are_refused(checkpoint: Checkpoint) -> None
         restore_model(checkpoint)
 
 
-SAVER = """
-import sys
-from vae_models.checkpoints import load_checkpoint, save_checkpoint
-checkpoint = load_checkpoint(sys.argv[1])
-print("saving", flush=True)
-while True:
-    save_checkpoint(sys.argv[1], checkpoint)
-"""
+def test_a_record_of_a_later_version_is_refused(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = {**asdict(checkpoint), "last": {**asdict(LAST), "perplexity": 7.0}}
+    kept = {
+        name: record[name] for name in record if name not in ("model", "optimiser", "objective")
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr("vae_models.checkpoints._record_of", lambda _: kept)
+        content = checkpoint_bytes(checkpoint)
+    with pytest.raises(CheckpointError, match=r"one that this version can read, .*perplexity"):
+        read_checkpoint(content, "later")
 
 
-def test_a_process_killed_while_it_saves_leaves_a_whole_checkpoint(path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", SAVER, os.fspath(path)], stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(random.uniform(0.01, 0.1))
-        process.send_signal(signal.SIGKILL)
-    assert load_checkpoint(path).epoch == 2
+def test_a_checkpoint_of_the_first_version_goes_on_as_it_did_there() -> None:
+    """The file and the results were made by commit bc2cc15, before there were two weights."""
+    checkpoint = load_checkpoint(Path(__file__).parent / "checkpoint_of_version_1.safetensors")
+    assert (checkpoint.epoch, checkpoint.step, checkpoint.last) == (2, 10, None)
+    config = TrialConfig.from_dict(checkpoint.config)
+    trainer = Trainer([config], load_data(DataConfig(name="digits")), checkpoints=[checkpoint])
+    results = [result for result in trainer if isinstance(result, EpochResult)]
+    assert [result.epoch for result in results] == [3, 4]
+    rates = [result.rate_nats for result in results]
+    errors = [result.distortion_se for result in results]
+    assert rates == pytest.approx([0.07687158435583115, 0.08454246670007706], rel=1e-4)
+    assert errors == pytest.approx([21.225846099853516, 19.61036148071289], rel=1e-4)

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,12 @@ from torch.distributions import (
 )
 from torch.nn.functional import linear
 
-from vae_models.checkpoints import Checkpoint, load_checkpoint, restore_model, save_checkpoint
+from vae_models.checkpoints import (
+    Checkpoint,
+    checkpoint_bytes,
+    read_checkpoint,
+    restore_model,
+)
 from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
 from vae_models.data import DataSet, load_data
 from vae_models.data_config import DataConfig
@@ -37,9 +41,7 @@ def digits() -> DataSet:
 
 
 @pytest.fixture(scope="module", params=LIKELIHOODS)
-def checkpoint(
-    request: pytest.FixtureRequest, digits: DataSet, tmp_path_factory: pytest.TempPathFactory
-) -> Checkpoint:
+def checkpoint(request: pytest.FixtureRequest, digits: DataSet) -> Checkpoint:
     config = TrialConfig(
         model=ModelConfig(hidden=(48,), latent_dim=6, likelihood=request.param, sigma2=0.03),
         objective=ObjectiveConfig(beta=2.0, reduction="mean"),
@@ -47,9 +49,7 @@ def checkpoint(
     )
     trainer = Trainer([config], digits)
     list(trainer)
-    path: Path = tmp_path_factory.mktemp("checkpoints") / "trial"
-    save_checkpoint(path, trainer.checkpoint(0))
-    return load_checkpoint(path)
+    return read_checkpoint(checkpoint_bytes(trainer.checkpoint(0)), "trial")
 
 
 def _posterior(checkpoint: Checkpoint, images: Tensor) -> Normal:

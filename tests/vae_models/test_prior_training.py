@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from prior_settings import prior_settings
-from vae_models.checkpoints import load_checkpoint, restore_model, save_checkpoint
+from vae_models.checkpoints import checkpoint_bytes, read_checkpoint, restore_model
 from vae_models.config import (
     POSTERIORS,
     PRIORS,
@@ -119,15 +118,14 @@ def test_a_mixture_fits_two_clusters_better_than_any_normal_prior_can() -> None:
     ids=str,
 )
 def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(
-    digits: DataSet, tmp_path: Path, settings: dict[str, Any]
+    digits: DataSet, settings: dict[str, Any]
 ) -> None:
     trial = _trial(**settings)
     whole = Trainer([trial], digits)
     expected = list(whole)
     first = Trainer([trial], digits)
     results = [next(iter(first))]
-    save_checkpoint(tmp_path / "trial", first.checkpoint(0))
-    checkpoint = load_checkpoint(tmp_path / "trial")
+    checkpoint = read_checkpoint(checkpoint_bytes(first.checkpoint(0)), "trial")
     second = Trainer([trial], digits, checkpoints=[checkpoint])
     results += list(second)
     assert _timeless(results) == _timeless(expected)

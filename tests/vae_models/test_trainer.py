@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from vae_models.checkpoints import load_checkpoint, save_checkpoint
+from vae_models.checkpoints import checkpoint_bytes, read_checkpoint
 from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
 from vae_models.data import DataSet, load_data
 from vae_models.data_config import DataConfig
@@ -200,7 +199,7 @@ def test_a_stopped_slot_trains_no_more(digits: DataSet) -> None:
 
 @pytest.mark.parametrize("family", ["linear", "mlp", "conv"])
 def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(
-    digits: DataSet, tmp_path: Path, family: str
+    digits: DataSet, family: str
 ) -> None:
     config = _config(family=family)
     whole = Trainer([config], digits)
@@ -209,8 +208,7 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(
     first = Trainer([config], digits)
     iterator = iter(first)
     results = [next(iterator), next(iterator)]
-    save_checkpoint(tmp_path / "trial", first.checkpoint(0))
-    checkpoint = load_checkpoint(tmp_path / "trial")
+    checkpoint = read_checkpoint(checkpoint_bytes(first.checkpoint(0)), "trial")
     assert checkpoint.last == results[-1]
     second = Trainer([_config(seed=5), config], digits, checkpoints=[None, checkpoint])
     results += [replace(result, slot=0) for result in second if result.slot == 1]

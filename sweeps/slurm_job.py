@@ -1,0 +1,192 @@
+"""What runs in a Slurm job: one worker process, and the job's way back into the queue."""
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, final
+
+from sweeps.errors import SweepError
+from sweeps.launcher import LEFT_EARLY
+from sweeps.slurm_allocation import Allocation
+from sweeps.slurm_queue import requeue
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
+
+LEFT_MARK = "slurm job: left early"
+"""How the last line of a worker's log begins if its job saw it leave in order."""
+
+POLL_SECONDS = 0.5
+MARGIN_SECONDS = 5.0
+"""So long before Slurm kills the job it is requeued, whether its worker has left or not."""
+
+
+def worker_name(job_id: str, restarts: int, token: str) -> str:
+    """The id under which the worker of a job registers, another one after each requeue.
+
+    Args:
+        job_id: as "12_3"; Slurm uses its numbers again.
+        restarts: how often the job has been requeued.
+        token: tells it from an earlier job of that number.
+    """
+    return f"slurm-{job_id}-{restarts}-{token}"
+
+
+def worker_log(logs: Path, job_id: str, restarts: int) -> Path:
+    """The file that a worker writes to."""
+    return logs / f"worker-{job_id}-{restarts}.log"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SlurmJob:
+    """The callable that submitit runs in each job.
+
+    On SIGUSR1 (the time limit is near, or the job is preempted with `send_user_signal`) the worker
+    is told to leave, which it does at the end of its epoch and with a checkpoint; then the job is
+    requeued. On SIGTERM it leaves as well, but the job comes back only if it is being preempted:
+    who cancels a job does not want it back.
+
+    It is stored beside the job's files, so it holds no secret: the database's URL comes in the
+    environment.
+
+    Attributes:
+        command: the worker's, without its id and its time limit.
+        threads: its CPU threads.
+        minutes: the job's time limit; None for the cluster's own.
+        token: part of the worker's id.
+        logs: the directory for what the worker writes.
+    """
+
+    command: tuple[str, ...]
+    threads: int
+    minutes: float | None
+    token: str
+    logs: Path
+
+    def __call__(self) -> int:
+        """Runs the worker to its end; returns 0, or LEFT_EARLY if it left and will not come back.
+
+        Raises:
+            SweepError: the worker failed.
+            SystemExit: the job is in the queue again.
+        """
+        signals = _Signals()
+        signals.install()
+        allocation = Allocation.here(self.minutes)
+        log = worker_log(self.logs, allocation.job_id, allocation.restarts)
+        with log.open("ab") as stream:
+            process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+                self._words(allocation),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env=self._environment(),
+            )
+        signals.pass_on_to(process)
+        return _Watch(allocation, process, signals, log).until_the_end()
+
+    def checkpoint(self) -> "DelayedSubmission":
+        """What submitit puts into the queue if the signal comes before the worker was started."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    def _words(self, allocation: Allocation) -> list[str]:
+        name = worker_name(allocation.job_id, allocation.restarts, self.token)
+        words = [*self.command, "--worker-id", name, "--parent-pid", str(os.getpid())]
+        seconds = allocation.seconds_left()
+        return words if seconds is None else [*words, "--time-limit", str(max(0, int(seconds)))]
+
+    def _environment(self) -> dict[str, str]:
+        threads = str(self.threads)
+        return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+
+class _Signals:
+    """The signals that came; the first is passed on to the worker, as SIGUSR1.
+
+    Slurm signals this process only or the worker as well, which depends on its `ProctrackType`;
+    a second SIGTERM would end the worker on the spot, a second SIGUSR1 does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.came: frozenset[int] = frozenset()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def install(self) -> None:
+        signal.signal(signal.SIGUSR1, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def pass_on_to(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        if self.came:
+            process.send_signal(signal.SIGUSR1)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if not self.came and self._process is not None:
+            self._process.send_signal(signal.SIGUSR1)
+        self.came |= {number}
+
+
+class _Watch:
+    """Sees a worker to its end, and the job back into the queue."""
+
+    def __init__(
+        self,
+        allocation: Allocation,
+        process: subprocess.Popen[bytes],
+        signals: _Signals,
+        log: Path,
+    ) -> None:
+        self._allocation = allocation
+        self._process = process
+        self._signals = signals
+        self._log = log
+        self._heard: frozenset[int] = frozenset()
+        self._comes_back = True  # after a worker that left for its time limit, no signal needed
+        self._last_moment = float("inf")
+        self._requeued = False
+
+    def until_the_end(self) -> int:
+        while self._process.poll() is None:
+            self._hear()
+            if self._comes_back and time.monotonic() > self._last_moment:
+                self._requeue()
+            time.sleep(POLL_SECONDS)
+        self._hear()
+        return self._end(self._process.returncode)
+
+    def _hear(self) -> None:
+        """After each new signal: what is it for, and how much time does it leave?"""
+        if self._signals.came == self._heard:
+            return
+        self._heard = self._signals.came
+        self._comes_back = signal.SIGUSR1 in self._heard or self._allocation.is_preempted()
+        seconds = self._allocation.seconds_left()
+        if seconds is not None:
+            self._last_moment = time.monotonic() + seconds - MARGIN_SECONDS
+
+    def _end(self, status: int) -> int:
+        if status == 0:
+            return 0
+        as_it_started = bool(self._heard) and -status in (signal.SIGUSR1, signal.SIGTERM)
+        if status != LEFT_EARLY and not as_it_started and not self._requeued:
+            raise SweepError(f"The worker must end with status 0, but got {status}: {self._log}.")
+        with self._log.open("a", encoding="utf-8") as log:
+            then = "requeued" if self._comes_back else "not requeued"
+            log.write(f"{LEFT_MARK}, {then}\n")
+        if not self._comes_back:
+            return LEFT_EARLY
+        self._requeue()
+        raise SystemExit(LEFT_EARLY)
+
+    def _requeue(self) -> None:
+        """Puts the job back into the queue, once; Slurm then ends all that still runs in it."""
+        if not self._requeued:
+            requeue(self._allocation.job_id)
+        self._requeued = True

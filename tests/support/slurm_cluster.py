@@ -1,0 +1,277 @@
+"""A real Slurm on this machine: munge, one controller and two nodes, in a folder of their own.
+
+It needs Debian's `slurm-wlm` and `munge`, but no systemd, no cgroups and no accounting database,
+and touches nothing outside its folder. Both nodes are this machine under different names and
+ports, so that one of them can fail while the other goes on.
+"""
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
+DAEMON_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"  # where Debian puts the daemons
+START_SECONDS = 30.0
+
+CONFIGURATION = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+CredType=cred/munge
+# a job that was requeued waits as long as its old credential lives: 5 s is the least
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_interval=1,bf_interval=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmdTimeout=5
+KillWait=10
+DefMemPerCPU=1000
+ReturnToService=2
+MailProg=/bin/true
+NodeName=alpha NodeHostname={host} NodeAddr=127.0.0.1 Port={alpha_port} CPUs=4 RealMemory=64000
+NodeName=beta NodeHostname={host} NodeAddr=127.0.0.1 Port={beta_port} CPUs=4 RealMemory=64000
+PartitionName=main Nodes=ALL Default=YES PriorityTier=1 PreemptMode=OFF
+PartitionName=low Nodes=beta PriorityTier=1 GraceTime=60 PreemptMode=REQUEUE
+PartitionName=high Nodes=beta PriorityTier=9 PreemptMode=OFF
+"""
+"""CPUs and memory are made up, so that several jobs run on a small machine."""
+
+
+def why_not() -> str | None:
+    """Why no cluster can be started here; None if it can."""
+    missing = [name for name in PROGRAMS if shutil.which(name, path=DAEMON_PATH) is None]
+    return f"Slurm is not installed (no {', '.join(missing)})" if missing else None
+
+
+@dataclass
+class SlurmCluster:
+    """A running cluster.
+
+    Attributes:
+        folder: its configuration, state and logs.
+    """
+
+    folder: Path
+    _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    NODES = ("alpha", "beta")
+
+    @property
+    def configuration(self) -> Path:
+        """What `SLURM_CONF` names for every command that is to reach this cluster."""
+        return self.folder / "slurm.conf"
+
+    def start(self) -> None:
+        """Starts everything; returns when both nodes take jobs."""
+        self._configure()
+        self._daemon("munged", *self._munge_arguments())
+        self._wait("munge's socket", (self.folder / "munge.socket").is_socket)
+        self._daemon("slurmctld", "slurmctld", "-D", "-f", str(self.configuration))
+        for node in self.NODES:
+            self.start_node(node)
+        self.wait_for_nodes()
+
+    def start_node(self, node: str) -> None:
+        """Starts a node's daemon."""
+        self._daemon(node, "slurmd", "-D", "-N", node, "-f", str(self.configuration))
+
+    def wait_for_nodes(self) -> None:
+        """Returns when every node takes jobs."""
+        usable = {"idle", "mixed", "allocated"}
+        self._wait(
+            "the nodes",
+            lambda: [state in usable for state in self._node_states()] == [True, True],
+        )
+
+    def fail_node(self, node: str) -> None:
+        """What a power cut does: the daemon and every process of its jobs are killed at once."""
+        daemon = self._daemons.pop(node)
+        victims = [one for one in self._processes() if self._runs_on(one, node)]
+        daemon.kill()
+        for process in victims:
+            _kill(process)
+        daemon.wait()
+
+    def command(self, *words: str) -> str:
+        """Runs a command on the cluster and returns what it wrote."""
+        done = subprocess.run(
+            words, env=self.environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a command that is to reach this cluster."""
+        return {**os.environ, "SLURM_CONF": str(self.configuration)}
+
+    def cancel_all(self) -> None:
+        """Ends every job at once and waits until none is left."""
+        user = getpass.getuser()
+        self.command("scancel", "--signal=KILL", "--full", "--quiet", "--user", user)
+        self.command("scancel", "--quiet", "--user", user)
+        self._wait("the end of all jobs", lambda: not self.command("squeue", "--noheader"))
+
+    def stop(self) -> None:
+        """Ends all jobs and daemons; nothing of them stays behind."""
+        for name in (*self.NODES, "slurmctld", "munged"):
+            daemon = self._daemons.pop(name, None)
+            if daemon is not None:
+                daemon.terminate()
+                try:
+                    daemon.wait(timeout=10)
+                except subprocess.TimeoutExpired:
+                    daemon.kill()
+                    daemon.wait()
+        left = self._processes()
+        for process in left:
+            _kill(process)
+        psutil.wait_procs(left, timeout=10)
+
+    def _configure(self) -> None:
+        key = self.folder / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o600)
+        (self.folder / "state").mkdir()
+        controller_port, alpha_port, beta_port = _free_ports(3)
+        self.configuration.write_text(
+            CONFIGURATION.format(
+                folder=self.folder,
+                host=socket.gethostname().split(".")[0],
+                user=getpass.getuser(),
+                controller_port=controller_port,
+                alpha_port=alpha_port,
+                beta_port=beta_port,
+            )
+        )
+
+    def _munge_arguments(self) -> list[str]:
+        place = self.folder
+        return [
+            "munged",
+            "--foreground",
+            f"--key-file={place}/munge.key",
+            f"--socket={place}/munge.socket",
+            f"--pid-file={place}/munged.pid",
+            f"--log-file={place}/munged.log",
+            f"--seed-file={place}/munge.seed",
+        ]
+
+    def _daemon(self, name: str, program: str, *arguments: str) -> None:
+        found = shutil.which(program, path=DAEMON_PATH)
+        assert found is not None, f"{program} must be installed"
+        self._daemons[name] = subprocess.Popen(
+            [found, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=self.environment,
+        )
+
+    def _node_states(self) -> list[str]:
+        done = subprocess.run(
+            ["sinfo", "--noheader", "--Node", "--partition=main", "--format=%T"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout.split()
+
+    def _wait(self, what: str, holds: Callable[[], bool]) -> None:
+        end = time.monotonic() + START_SECONDS
+        while not holds():
+            dead = [name for name, one in self._daemons.items() if one.poll() is not None]
+            assert not dead, f"{dead} ended; see the logs in {self.folder}"
+            assert time.monotonic() < end, f"{what} did not come within {START_SECONDS:.0f} s"
+            time.sleep(0.05)
+
+    def _processes(self) -> list[psutil.Process]:
+        """The processes of jobs: Slurm gives each of them the place of its configuration."""
+        mark = f"SLURM_CONF={self.configuration}"
+        ours = {os.getpid(), *(daemon.pid for daemon in self._daemons.values())}
+        return [
+            process
+            for process in psutil.process_iter()
+            if process.pid not in ours and mark in _environment(process)
+        ]
+
+    def _runs_on(self, process: psutil.Process, node: str) -> bool:
+        """Whether it belongs to a job on that node: its own processes, or Slurm's `slurmstepd`."""
+        if f"SLURMD_NODENAME={node}" in _environment(process):
+            return True
+        spool = str(self.folder / f"spool-{node}")
+        try:
+            return any(spool in str(one.laddr) for one in process.net_connections("unix"))
+        except psutil.Error:
+            return False
+
+
+def _environment(process: psutil.Process) -> set[str]:
+    """As the kernel shows it; psutil stops at an empty entry, which `slurmstepd` begins with."""
+    try:
+        content = Path(f"/proc/{process.pid}/environ").read_bytes()
+    except OSError:
+        return set()
+    return set(content.decode(errors="replace").split("\0"))
+
+
+def _kill(process: psutil.Process) -> None:
+    with suppress(psutil.Error):
+        process.send_signal(signal.SIGKILL)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on; all are held until the last one is found."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@contextmanager
+def slurm_cluster() -> Iterator[SlurmCluster]:
+    """A cluster from its start to its end."""
+    # not pytest's folder: munge wants one that everybody may enter, and sockets a short path
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    folder.chmod(0o755)
+    cluster = SlurmCluster(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
