@@ -56,6 +56,23 @@ def release_sampler(database: Database, study: str, worker_id: str) -> None:
         )
 
 
+def sampler_holder(database: Database, study: str) -> tuple[str, float] | None:
+    """Returns who holds the sampler lease and how many seconds it lasts; None if nobody does.
+
+    The seconds are negative where it has run out and nobody has taken it since.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+    """
+    with database.read() as connection:
+        holder, seconds = connection.execute(
+            select(StudyRow.sampler_worker, StudyRow.sampler_until - now()).where(
+                StudyRow.id == study_id_of(connection, study)
+            )
+        ).one()
+    return None if holder is None else (holder, seconds)
+
+
 def _available_to(worker_id: str) -> ColumnElement[bool]:
     return or_(
         StudyRow.sampler_worker.is_(None),

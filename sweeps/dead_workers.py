@@ -41,7 +41,8 @@ def living_workers(db: Database, study: str) -> list[WorkerRecord]:
     return [
         worker
         for worker in list_workers(db, study, ended=False)
-        if worker.silent_seconds <= lease_seconds and not (worker.host == here and _is_dead(worker))
+        if worker.silent_seconds <= lease_seconds
+        and not (worker.host == here and _is_dead(worker))
     ]
 
 

@@ -1,7 +1,8 @@
 """Workers that people start: says with which command, and watches those that come."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar, final
 
@@ -10,8 +11,9 @@ import typer
 from studies.database import Database, open_database
 from studies.orders import order_worker_stop
 from studies.queue import outlook
-from studies.records import StopOrder, WorkerRecord
+from studies.records import WorkerRecord
 from studies.storage_url import masked
+from studies.workers import list_workers
 from sweeps.dead_workers import living_workers
 from sweeps.devices import Placement
 from sweeps.launcher import Launcher, LauncherKind, WorkerEnd, WorkerPlan
@@ -19,6 +21,8 @@ from sweeps.storage import VARIABLE
 from sweeps.worker_process import worker_words
 
 __all__ = ["ManualLauncher", "start_instructions"]
+
+PATIENCE_SECONDS = 1.0  # whoever watches tries again, and hears Ctrl-C in between
 
 
 def start_instructions(plan: WorkerPlan, workers: int) -> str:
@@ -28,19 +32,18 @@ def start_instructions(plan: WorkerPlan, workers: int) -> str:
         plan: what each worker is to be.
         workers: how many are wanted.
     """
-    shown = masked(plan.url)
-    words = ["rdsweep", *worker_words(plan, Placement(device=plan.device, threads=plan.threads))]
+    by_hand = replace(plan, launcher_id="")  # whoever watches them now may be gone then
+    placement = Placement(device=plan.device, threads=plan.threads or 1)
+    words = ["rdsweep", *worker_words(by_hand, placement)]
     if plan.time_limit_minutes:
         words += ["--time-limit", str(60 * plan.time_limit_minutes)]
     many = "a worker" if workers == 1 else f"{workers} workers, each"
     lines = [f"start {many} with this command, on any machine that reaches database and files:"]
+    shown = masked(plan.url)
     if shown == plan.url:
         return "\n".join([*lines, f"  {shlex.join([*words, '--storage', plan.url])}"])
-    lines += [
-        f"  export {VARIABLE}={shlex.quote(shown)}  # with the password in place of ***",
-        f"  {shlex.join(words)}",
-    ]
-    return "\n".join(lines)
+    setting = f"  export {VARIABLE}={shlex.quote(shown)}  # with the password in place of ***"
+    return "\n".join([*lines, setting, f"  {shlex.join(words)}"])
 
 
 @final
@@ -62,44 +65,52 @@ class ManualLauncher(Launcher):
         self._plan = plan
         self._say = say
         self._wanted = 0
-        self._known: dict[str, WorkerRecord] = {}
-        self._order: StopOrder | None = None
+        self._known: set[str] = set()
+        self._leaving = False
         self._let_go = False
 
     def check(self) -> None:
         """Passes: nothing is started here."""
 
     def scale(self, workers: int) -> list[str]:
-        """Prints how to start as many as are missing; ids of the newest that are too many."""
+        """Prints how to start as many as are missing; ids of the newest that are too many.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
         self._wanted = workers
-        alive = self._alive()
+        alive = [worker for worker in self._alive() if worker.stop is None]
         if workers > len(alive):
-            self._say(start_instructions(self._plan_of_hand, workers - len(alive)))
+            self._say(start_instructions(self._plan, workers - len(alive)))
         return [worker.id for worker in alive[workers:]]
 
     def ends(self) -> list[WorkerEnd]:
-        """The workers that left early or fell silent since the last call; none is restarted."""
-        alive = {worker.id: worker for worker in self._alive()}
-        gone = [worker for worker in self._known.values() if worker.id not in alive]
+        """The workers that left early or fell silent since the last call; none is restarted.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        alive = {worker.id for worker in self._alive()}
+        gone = self._known - alive
         self._known = alive
-        ended = {worker.id: worker for worker in self._all_ended()} if gone else {}
+        if not gone:
+            return []
         return [
             WorkerEnd(worker_id=worker.id, reason=reason, restarted=False, dead=False)
-            for worker in gone
-            if (reason := _why(ended.get(worker.id))) is not None
+            for worker in list_workers(self._db, self._plan.study)
+            if worker.id in gone and (reason := _reason(worker))
         ]
 
     @property
     def running(self) -> int:
-        """How many are alive; also those that nobody has started yet, while there is work."""
+        """How many are alive, and how many are still to be started while there is work."""
         if self._let_go:
             return 0
         alive = self._alive()
-        if self._order is not None:
-            self._tell(alive)
+        if self._leaving:
+            self._tell_to_leave(alive)
             return len(alive)
-        over = outlook(self._db, self._plan.study).over
-        return len(alive) if over else max(self._wanted, len(alive))
+        return len(alive) if self.ended_well else max(self._wanted, len(alive))
 
     @property
     def ended_well(self) -> bool:
@@ -111,15 +122,36 @@ class ManualLauncher(Launcher):
 
     def stop(self) -> None:
         """Asks every worker to leave at its next epoch, through the database."""
-        self._order = "now"
-        self._tell(self._alive())
+        self._leaving = True
+        self._tell_to_leave(self._alive())
 
     def kill(self) -> list[str]:
         """Asks them to leave and waits no longer: their processes are not this one's to end."""
-        self.stop()
         self._let_go = True
+        self.stop()
         return []
 
     def close(self) -> None:
         """Closes the connections to the database."""
         self._db.close()
+
+    @cached_property
+    def _db(self) -> Database:
+        return open_database(self._plan.url, patience_seconds=PATIENCE_SECONDS)
+
+    def _alive(self) -> list[WorkerRecord]:
+        """The living workers that no launcher started."""
+        workers = living_workers(self._db, self._plan.study)
+        return [worker for worker in workers if worker.launcher_id is None]
+
+    def _tell_to_leave(self, workers: Sequence[WorkerRecord]) -> None:
+        untold = [worker.id for worker in workers if worker.stop != "now"]
+        if untold:
+            order_worker_stop(self._db, untold, "now")
+
+
+def _reason(worker: WorkerRecord) -> str | None:
+    """Why a worker that is gone went before its work was done; None if it was done."""
+    if worker.ended_at is None:
+        return f"{worker.host}:{worker.pid} was not heard of for {worker.silent_seconds:.0f} s"
+    return None if worker.stop == "drain" else worker.reason

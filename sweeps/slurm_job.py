@@ -17,8 +17,11 @@ from sweeps.slurm_queue import requeue
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-LEFT_MARK = "slurm job: left early"
-"""How the last line of a worker's log begins if its job saw it leave in order."""
+MARK = "slurm job: "
+"""How the last line of a worker's log begins once its job has seen it leave in order."""
+
+DONE_MARK = f"{MARK}its worker found nothing left to do"
+LEFT_MARK = f"{MARK}its worker left early"
 
 POLL_SECONDS = 0.5
 MARGIN_SECONDS = 5.0
@@ -173,17 +176,27 @@ class _Watch:
 
     def _end(self, status: int) -> int:
         if status == 0:
+            self._note(DONE_MARK)
             return 0
         as_it_started = bool(self._heard) and -status in (signal.SIGUSR1, signal.SIGTERM)
         if status != LEFT_EARLY and not as_it_started and not self._requeued:
-            raise SweepError(f"The worker must end with status 0, but got {status}: {self._log}.")
-        with self._log.open("a", encoding="utf-8") as log:
-            then = "requeued" if self._comes_back else "not requeued"
-            log.write(f"{LEFT_MARK}, {then}\n")
+            raise SweepError(self._failure(status))
         if not self._comes_back:
+            self._note(f"{LEFT_MARK}, as it was asked to")
             return LEFT_EARLY
+        self._note(f"{LEFT_MARK}; the job goes back into the queue")
         self._requeue()
         raise SystemExit(LEFT_EARLY)
+
+    def _failure(self, status: int) -> str:
+        if status < 0:
+            known = {number.value: number.name for number in signal.Signals}
+            self._note(f"killed by {known.get(-status, f'signal {-status}')}")
+        return f"The worker must end with status 0, but got {status}; see {self._log}."
+
+    def _note(self, line: str) -> None:
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(f"{line}\n")
 
     def _requeue(self) -> None:
         """Puts the job back into the queue, once; Slurm then ends all that still runs in it."""

@@ -88,20 +88,20 @@ def run_worker(study: str, db: Database, options: WorkerOptions) -> int:
     stop.install()
     device = _device(options.device)
     torch.set_num_threads(options.threads)
-    data, store = _data_of(record, spec), open_store(record.artifacts_url)
     worker_id = options.worker_id or uuid.uuid4().hex
     _register(db, study, worker_id, device, options)
     desk = DeskProcess(db, study, worker_id, spec.run.lease_seconds)
     why: str | None = None
     try:
         with Heartbeat(db, worker_id, spec.run.lease_seconds, stop.order) as heartbeat:
+            desk.ensure()  # it starts while the data are read
             worker = _Worker(
                 db=db,
                 study=record,
                 spec=spec,
-                data=data.to(device),
+                data=_data_of(record, spec).to(device),
                 device=device,
-                store=store,
+                store=open_store(record.artifacts_url),
                 worker_id=worker_id,
                 desk=desk,
                 heartbeat=heartbeat,
