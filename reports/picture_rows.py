@@ -3,7 +3,6 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, final
 
 import numpy as np
@@ -73,14 +72,13 @@ def read_stacks(
             floats in [0, 1]; a single group has no axis of its own.
         groups: How many groups an array must hold.
     """
-    folder = Path(dossier.study.artifacts_dir)
     stacks: list[tuple[TrialRecord, Stack]] = []
     unreadable: list[int] = []
     for trial in dossier.shown_front():
         if trial.number not in artifacts:
             continue
         axes = 4 if groups == 1 else 5
-        stack = read_array(artifacts[trial.number], folder, axes=axes)
+        stack = read_array(artifacts[trial.number], axes=axes)
         if stack is None or len(stack) != groups or (stacks and stacks[0][1].shape != stack.shape):
             unreadable.append(trial.number)
         else:
@@ -115,22 +113,18 @@ def draw_rows(rows: Sequence[tuple[str, Pictures]]) -> Figure:
     return figure
 
 
-def read_array(artifact: ArtifactRecord, folder: str | Path, *, axes: int) -> Stack | None:
+def read_array(artifact: ArtifactRecord, *, axes: int) -> Stack | None:
     """Returns stored pictures as ``[group, image, height, width, colour]``, values in [0, 1].
 
     Args:
         artifact: An array ``[group, image, colour, height, width]``; with 4 axes, one group.
-        folder: Where files of the study lie.
         axes: How many axes the stored array must have, 4 or 5.
 
     Returns:
         At most ten images of each group; None where the stored array is no such thing.
     """
     try:
-        content = artifact.content
-        if content is None:
-            content = (Path(folder) / (artifact.path or "")).read_bytes()
-        array = np.load(io.BytesIO(content), allow_pickle=False)
+        array = np.load(io.BytesIO(artifact.content or b""), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     if array.ndim != axes:

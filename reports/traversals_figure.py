@@ -43,7 +43,7 @@ def traversals(dossier: Dossier) -> Traversals:
     stored = dossier.traversals.get(trial.number) if trial is not None else None
     if trial is None or stored is None:
         return Traversals(number=None, rows=())
-    pictures = read_array(stored[TRAVERSAL_KINDS[0]], dossier.study.artifacts_dir, axes=5)
+    pictures = read_array(stored[TRAVERSAL_KINDS[0]], axes=5)
     latents = _latents(stored[TRAVERSAL_KINDS[1]])
     if pictures is None or len(latents) != len(pictures):
         return Traversals(number=trial.number, rows=())

@@ -81,7 +81,7 @@ def attempts_of(
 
 
 @retried
-def count_attempts(database: Database, study: str) -> dict[Outcome | None, int]:
+def count_attempts(database: Database, study: str) -> dict[str | None, int]:
     """Returns how many attempts ended in each way that occurs; None stands for those that run.
 
     Raises:

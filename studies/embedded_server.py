@@ -61,7 +61,7 @@ class EmbeddedServer:
     @property
     def home(self) -> ServerDirectory:
         """The directory, and what is in it."""
-        return ServerDirectory(path=self.directory, settings=self.settings)
+        return ServerDirectory(path=self.directory.absolute(), settings=self.settings)
 
     @property
     def url(self) -> str:

@@ -24,6 +24,7 @@ from studies.database import Database
 from studies.errors import QueryError
 from studies.queries import trials_by_number
 from studies.records import Distortion, TrialRecord
+from studies.retries import retried
 from studies.study_records import get_study, study_id_of
 from studies.tables import TrialRow
 
@@ -83,6 +84,7 @@ class Front:
         return cast("list[tuple[float, float]]", pairs)
 
 
+@retried
 def study_front(database: Database, name: str) -> Front:
     """Return the front of a study's complete trials, in the distortion that the study chose.
 

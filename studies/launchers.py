@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from studies.clock import now
 from studies.database import Database
 from studies.records import LauncherRecord
+from studies.retries import retried
 from studies.study_records import study_id_of
 from studies.tables import LauncherRow, StudyRow
 
@@ -32,6 +33,7 @@ _COLUMNS: list[Any] = [
 ]
 
 
+@retried
 def register_launcher(
     database: Database,
     study: str,
@@ -65,6 +67,7 @@ def register_launcher(
         )
 
 
+@retried
 def touch_launcher(database: Database, launcher_id: str) -> int | None:
     """Notes that the launcher is alive; returns how many workers it is to keep running.
 
@@ -76,6 +79,7 @@ def touch_launcher(database: Database, launcher_id: str) -> int | None:
         return connection.scalar(select(LauncherRow.workers_wanted).where(mine))
 
 
+@retried
 def set_workers_wanted(database: Database, launcher_id: str, workers: int) -> None:
     """Tells a launcher how many workers to keep running; it hears that as it looks."""
     with database.write() as connection:
@@ -84,6 +88,7 @@ def set_workers_wanted(database: Database, launcher_id: str, workers: int) -> No
         )
 
 
+@retried
 def end_launcher(database: Database, launcher_id: str) -> None:
     """Notes that the launcher has ended; the first time counts."""
     with database.write() as connection:
@@ -94,6 +99,7 @@ def end_launcher(database: Database, launcher_id: str) -> None:
         )
 
 
+@retried
 def list_launchers(
     database: Database, study: str, *, ended: bool | None = None
 ) -> list[LauncherRecord]:

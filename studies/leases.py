@@ -18,6 +18,7 @@ from studies.clock import now
 from studies.database import Database
 from studies.errors import LeaseLost
 from studies.records import Lease
+from studies.retries import is_repeated, retried
 from studies.study_records import study_id_of
 from studies.tables import AttemptRow, StudyRow, TrialRow, WorkerRow
 
@@ -48,6 +49,7 @@ def new_trial_uuid() -> str:
     return str(uuid4())
 
 
+@retried
 def take_trial(
     database: Database,
     study: str,
@@ -77,11 +79,47 @@ def take_trial(
     Raises:
         StudyNotFound: If there is no study of that name.
     """
-    with database.read() as connection:  # an idle worker's poll never takes the write lock
+    held = _held_before(database, study, worker_id, dedupe)
+    if held is None:
+        return None
+    return _take(
+        database, study, worker_id, held, lease_seconds, max_attempts=max_attempts, dedupe=dedupe
+    )
+
+
+@retried
+def _held_before(
+    database: Database, study: str, worker_id: str, dedupe: bool
+) -> frozenset[int] | None:
+    """Returns the keys of the worker's running trials; None if there is no trial to take.
+
+    An idle worker's poll never takes the write lock.
+    """
+    with database.read() as connection:
         study_id = study_id_of(connection, study)
         if _free_trial(connection, study_id, lock=False, dedupe=dedupe) is None:
             return None
+        return frozenset(connection.scalars(select(TrialRow.id).where(_runs(worker_id))))
+
+
+@retried
+def _take(
+    database: Database,
+    study: str,
+    worker_id: str,
+    held: frozenset[int],
+    lease_seconds: float,
+    *,
+    max_attempts: int,
+    dedupe: bool,
+) -> Lease | None:
+    """Takes a trial, unless an earlier call did whose answer was lost: then returns that one."""
     with database.write() as connection:
+        study_id = study_id_of(connection, study)
+        if is_repeated():
+            for mine in connection.execute(select(*_HANDED_OUT).where(_runs(worker_id))):
+                if mine.id not in held:
+                    return _lease(study, worker_id, mine, mine.attempt)
         if dedupe:
             _take_turns(connection, study_id)
         while (trial := _free_trial(connection, study_id, lock=True, dedupe=dedupe)) is not None:
@@ -91,11 +129,12 @@ def take_trial(
                 _record_death(connection, trial.id, trial.attempt, "its lease ran out")
             if deaths < max_attempts:
                 _start_attempt(connection, trial, worker_id, lease_seconds)
-                return _lease(study, worker_id, trial)
+                return _lease(study, worker_id, trial, trial.attempt + 1)
             _give_up(connection, trial.id)
     return None
 
 
+@retried
 def extend_lease(database: Database, lease: Lease, seconds: float) -> None:
     """Makes the lease end `seconds` from now.
 
@@ -110,6 +149,7 @@ def extend_lease(database: Database, lease: Lease, seconds: float) -> None:
             raise lease_lost(lease)
 
 
+@retried
 def release_trial(database: Database, lease: Lease, reason: str) -> None:
     """Puts the trial back into the queue; this attempt does not count against the maximum.
 
@@ -123,6 +163,7 @@ def release_trial(database: Database, lease: Lease, reason: str) -> None:
             _requeue(connection, trial.id)
 
 
+@retried
 def release_worker(
     database: Database, worker_id: str, reason: str, *, counts: bool = True
 ) -> list[int]:
@@ -138,11 +179,10 @@ def release_worker(
         counts: Whether each trial loses one of its attempts; not if the worker was stopped on
             purpose.
     """
-    running = (TrialRow.worker == worker_id) & (TrialRow.state == "running")
     with database.write() as connection:
         trials = connection.execute(
             select(TrialRow.id, TrialRow.attempt, TrialRow.number)
-            .where(running)
+            .where(_runs(worker_id))
             .order_by(TrialRow.number)
             .with_for_update()
         ).all()
@@ -154,7 +194,7 @@ def release_worker(
             _requeue(connection, trial.id)
         connection.execute(
             update(StudyRow)
-            .where(StudyRow.sampler_worker == worker_id)
+            .where(StudyRow.sampler_worker.in_([worker_id, f"{worker_id}/desk"]))
             .values(sampler_worker=None, sampler_until=None)
         )
         connection.execute(
@@ -162,6 +202,8 @@ def release_worker(
             .where(WorkerRow.id == worker_id, WorkerRow.ended_at.is_(None))
             .values(ended_at=now(), reason=reason)
         )
+        if is_repeated():  # the first call may have released them, and its answer was lost
+            return _released_from(connection, worker_id, reason)
     return [trial.number for trial in trials]
 
 
@@ -204,6 +246,10 @@ def end_attempt(
 def lease_lost(lease: Lease) -> LeaseLost:
     """Returns the error for a lease that no longer holds."""
     return LeaseLost(lease.study, lease.number, lease.attempt, lease.worker_id)
+
+
+def _runs(worker_id: str) -> ColumnElement[bool]:
+    return (TrialRow.worker == worker_id) & (TrialRow.state == "running")
 
 
 def _holds(lease: Lease) -> ColumnElement[bool]:
@@ -294,12 +340,12 @@ def _start_attempt(
     )
 
 
-def _lease(study: str, worker_id: str, trial: Row[Any]) -> Lease:
+def _lease(study: str, worker_id: str, trial: Row[Any], attempt: int) -> Lease:
     return Lease(
         study=study,
         number=trial.number,
         uuid=trial.uuid,
-        attempt=trial.attempt + 1,
+        attempt=attempt,
         worker_id=worker_id,
         parameters=trial.parameters,
         config=trial.config,
@@ -312,6 +358,13 @@ def _record_death(connection: Connection, trial_id: int, attempt: int, reason: s
     connection.execute(
         update(TrialRow).where(TrialRow.id == trial_id).values(deaths=TrialRow.deaths + 1)
     )
+
+
+def _released_from(connection: Connection, worker_id: str, reason: str) -> list[int]:
+    """Returns the numbers of the trials that a worker lost for a reason, in order."""
+    attempts = select(TrialRow.number).join(AttemptRow, AttemptRow.trial_id == TrialRow.id)
+    lost = (AttemptRow.worker == worker_id) & (AttemptRow.reason == reason)
+    return list(connection.scalars(attempts.where(lost).order_by(TrialRow.number)))
 
 
 def _requeue(connection: Connection, trial_id: int) -> None:

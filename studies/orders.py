@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from studies.database import Database
 from studies.records import StopOrder
+from studies.retries import retried
 from studies.study_records import study_id_of
 from studies.tables import StudyRow, WorkerRow
 
-__all__ = ["StopOrder", "clear_stop", "order_stop", "order_worker_stop", "stronger"]
+__all__ = [
+    "StopOrder",
+    "clear_stop",
+    "order_stop",
+    "order_worker_stop",
+    "standing_order",
+    "stronger",
+]
 
 
+@retried
 def order_stop(database: Database, study: str, order: StopOrder) -> None:
     """Orders every worker of a study to leave; it stands until `clear_stop`.
 
@@ -28,6 +37,7 @@ def order_stop(database: Database, study: str, order: StopOrder) -> None:
     _set_stop(database, study, order)
 
 
+@retried
 def clear_stop(database: Database, study: str) -> None:
     """Lets the study go on.
 
@@ -37,6 +47,7 @@ def clear_stop(database: Database, study: str) -> None:
     _set_stop(database, study, None)
 
 
+@retried
 def order_worker_stop(database: Database, worker_ids: Iterable[str], order: StopOrder) -> None:
     """Orders some workers to leave; those that have ended already are left alone."""
     with database.write() as connection:
@@ -45,6 +56,18 @@ def order_worker_stop(database: Database, worker_ids: Iterable[str], order: Stop
             .where(WorkerRow.id.in_(list(worker_ids)), WorkerRow.ended_at.is_(None))
             .values(stop=order)
         )
+
+
+@retried
+def standing_order(database: Database, study: str) -> StopOrder | None:
+    """Returns the order to all workers of a study that stands, None while it may go on.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+    """
+    with database.read() as connection:
+        study_id = study_id_of(connection, study)
+        return stronger(connection.scalar(select(StudyRow.stop).where(StudyRow.id == study_id)))
 
 
 def stronger(*orders: str | None) -> StopOrder | None:

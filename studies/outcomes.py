@@ -15,9 +15,11 @@ from studies.clock import now
 from studies.database import Database
 from studies.leases import HeldTrial, end_attempt, held_trial
 from studies.records import ArtifactRecord, EpochRecord, EvaluationRecord, LatentRecord, Lease
+from studies.retries import retried
 from studies.tables import ArtifactRow, AttemptRow, EpochRow, LatentRow, TrialRow
 
 
+@retried
 def store_epoch(
     database: Database, lease: Lease, epoch: EpochRecord, lease_seconds: float | None = None
 ) -> None:
@@ -40,6 +42,7 @@ def store_epoch(
             _set(connection, trial, lease_until=now() + lease_seconds)
 
 
+@retried
 def finish_trial(
     database: Database,
     lease: Lease,
@@ -73,6 +76,7 @@ def finish_trial(
             )
 
 
+@retried
 def diverge_trial(database: Database, lease: Lease, message: str) -> None:
     """Ends the trial as diverged: its loss was not finite.
 
@@ -94,6 +98,7 @@ def diverge_trial(database: Database, lease: Lease, message: str) -> None:
         close_trial(connection, trial, state="diverged", error=message)
 
 
+@retried
 def fail_trial(database: Database, lease: Lease, error: str) -> None:
     """Ends the trial as failed, with the traceback of our own code.
 

@@ -95,13 +95,8 @@ def find_programs(major: int | None = None) -> Programs:
     Raises:
         StorageError: If the extra `postgres` is not installed, or holds no such version.
     """
-    spec = find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise StorageError(
-            "A server of one's own needs the extra `postgres`, but the package "
-            f"{PACKAGE!r} is not installed; `pip install 'rdsweep[postgres]'`."
-        )
-    root = Path(spec.submodule_search_locations[0])
+    root = _folder_of(PACKAGE)
+    _folder_of("psycopg")
     found = {each.major: each for each in map(_release, root.glob("pginstall*/bin/postgres"))}
     wanted = max(found, default=0) if major is None else major
     if wanted not in found:
@@ -110,6 +105,17 @@ def find_programs(major: int | None = None) -> Programs:
             f"{sorted(found)}; copy the studies to a new server with `rdsweep db copy`."
         )
     return found[wanted]
+
+
+def _folder_of(package: str) -> Path:
+    """Returns where a package of the extra is, without importing it."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise StorageError(
+            "A server of one's own needs the extra `postgres`, but the package "
+            f"{package!r} is not installed; `pip install 'rdsweep[postgres]'`."
+        )
+    return Path(spec.origin).parent
 
 
 def _release(postgres: Path) -> Programs:

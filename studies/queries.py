@@ -13,6 +13,7 @@ from studies.database import Database
 from studies.errors import QueryError
 from studies.filters import compile_filter, kind_of, unknown_column
 from studies.records import ArtifactRecord, EpochRecord, LatentRecord, TrialRecord
+from studies.retries import retried
 from studies.study_records import study_id_of
 from studies.tables import ArtifactRow, Base, EpochRow, LatentRow, StudyRow, TrialRow
 from studies.trial_rows import select_trials, trial_record
@@ -39,6 +40,7 @@ _EXPRESSIONS: Mapping[str, ColumnElement[Any]] = MappingProxyType(
 _MOST_IN_A_LIST = 10_000  # SQLite takes 32,766 values in a statement, PostgreSQL 65,535
 
 
+@retried
 def query_trials(
     database: Database,
     study: str,
@@ -72,6 +74,7 @@ def query_trials(
         return list(map(trial_record, _rows_of(connection, study, statement)))
 
 
+@retried
 def trials_by_number(
     database: Database, study: str, numbers: Iterable[int]
 ) -> dict[int, TrialRecord]:
@@ -87,6 +90,7 @@ def trials_by_number(
     return {row.number: trial_record(row) for row in rows if row.number in numbers}
 
 
+@retried
 def epochs_of(
     database: Database, study: str, numbers: Iterable[int] | None = None
 ) -> dict[int, tuple[EpochRecord, ...]]:
@@ -98,6 +102,7 @@ def epochs_of(
     return _parts(database, study, EpochRow, EpochRecord, numbers)
 
 
+@retried
 def last_epochs_of(
     database: Database, study: str, numbers: Iterable[int] | None = None
 ) -> dict[int, EpochRecord]:
@@ -111,6 +116,7 @@ def last_epochs_of(
     return {number: epoch for number, (epoch,) in parts.items()}
 
 
+@retried
 def latents_of(
     database: Database, study: str, numbers: Iterable[int] | None = None
 ) -> dict[int, tuple[LatentRecord, ...]]:
@@ -122,6 +128,7 @@ def latents_of(
     return _parts(database, study, LatentRow, LatentRecord, numbers)
 
 
+@retried
 def artifacts_of(
     database: Database, study: str, kind: str, numbers: Iterable[int] | None = None
 ) -> dict[int, ArtifactRecord]:

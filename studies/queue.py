@@ -13,9 +13,9 @@ what a call costs does not grow with the number of trials.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import final
+from typing import Any, final
 
 from sqlalchemy import Connection, case, func, insert, select, update
 
@@ -24,6 +24,7 @@ from studies.database import Database
 from studies.errors import SamplerLeaseLost
 from studies.leases import new_trial_uuid
 from studies.records import FINISHED_STATES, TRIAL_STATES, NewTrial, TrialRecord, TrialState
+from studies.retries import retried
 from studies.study_records import study_id_of
 from studies.tables import StudyRow, TrialRow
 from studies.trial_rows import select_trials, trial_record
@@ -60,6 +61,7 @@ class Outlook:
         return done and not (self.queued or self.running or self.untold)
 
 
+@retried
 def outlook(database: Database, study: str) -> Outlook:
     """Returns what is left to do in a study, in one statement.
 
@@ -90,6 +92,7 @@ def outlook(database: Database, study: str) -> Outlook:
     )
 
 
+@retried
 def mark_exhausted(database: Database, study: str, exhausted: bool) -> None:
     """Notes whether the space holds no setting that was not tried.
 
@@ -105,6 +108,7 @@ def mark_exhausted(database: Database, study: str, exhausted: bool) -> None:
         )
 
 
+@retried
 def add_trials(
     database: Database, study: str, trials: Sequence[NewTrial], holder: str | None = None
 ) -> list[int]:
@@ -120,19 +124,28 @@ def add_trials(
         StudyNotFound: If there is no study of that name.
         SamplerLeaseLost: If another has the lease; nothing was changed.
     """
+    new = {trial.number: _queued(trial) for trial in trials}
+    return _add(database, study, new, holder)
+
+
+@retried
+def _add(
+    database: Database, study: str, new: Mapping[int, dict[str, Any]], holder: str | None
+) -> list[int]:
+    """Adds what is not there; returns what is there with its new identity, so also repeated."""
     with database.write() as connection:
         study_id = study_id_of(connection, study)
         found = _lock_study(connection, study_id)
         if holder is not None and found != holder:
             raise SamplerLeaseLost(study, holder)
-        known = _known_numbers(connection, study_id, {trial.number for trial in trials})
-        fresh = {trial.number: trial for trial in trials if trial.number not in known}
-        rows = [_queued(study_id, trial) for trial in fresh.values()]
+        known = _known_numbers(connection, study_id, new)
+        rows = [row | {"study_id": study_id} for n, row in new.items() if n not in known]
         if rows:
             connection.execute(insert(TrialRow).values(created_at=now()), rows)
-    return sorted(fresh)
+    return [n for n, row in sorted(new.items()) if known.get(n, row["uuid"]) == row["uuid"]]
 
 
+@retried
 def untold_trials(database: Database, study: str) -> list[TrialRecord]:
     """Returns the finished trials whose outcome the sampler has not been told, by number.
 
@@ -152,6 +165,7 @@ def untold_trials(database: Database, study: str) -> list[TrialRecord]:
         return [trial_record(row) for row in connection.execute(statement)]
 
 
+@retried
 def mark_told(database: Database, study: str, numbers: Iterable[int]) -> None:
     """Notes that the sampler knows the outcomes of these trials; unfinished ones are left out.
 
@@ -172,6 +186,7 @@ def mark_told(database: Database, study: str, numbers: Iterable[int]) -> None:
             )
 
 
+@retried
 def counts(database: Database, study: str) -> dict[TrialState, int]:
     """Returns how many trials are in each state; every state has an entry.
 
@@ -195,17 +210,16 @@ def _lock_study(connection: Connection, study_id: int) -> str | None:
     return connection.scalar(statement.with_for_update())
 
 
-def _known_numbers(connection: Connection, study_id: int, numbers: Iterable[int]) -> set[int]:
-    known: set[int] = set()
-    for chunk in _chunks(numbers):
-        known.update(
-            connection.scalars(
-                select(TrialRow.number).where(
-                    TrialRow.study_id == study_id, TrialRow.number.in_(chunk)
-                )
-            )
-        )
-    return known
+def _known_numbers(
+    connection: Connection, study_id: int, numbers: Iterable[int]
+) -> dict[int, str]:
+    """Returns the identities of the trials that are there, by number."""
+    statement = select(TrialRow.number, TrialRow.uuid).where(TrialRow.study_id == study_id)
+    return {
+        number: uuid
+        for chunk in _chunks(numbers)
+        for number, uuid in connection.execute(statement.where(TrialRow.number.in_(chunk)))
+    }
 
 
 def _chunks(numbers: Iterable[int]) -> Iterable[list[int]]:
@@ -213,9 +227,8 @@ def _chunks(numbers: Iterable[int]) -> Iterable[list[int]]:
     return (ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK))
 
 
-def _queued(study_id: int, trial: NewTrial) -> dict[str, object]:
+def _queued(trial: NewTrial) -> dict[str, Any]:
     return asdict(trial) | {
-        "study_id": study_id,
         "uuid": new_trial_uuid(),
         "state": "queued",
         "seconds": 0.0,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, insert, literal, select
+from sqlalchemy import Connection, Row, Select, delete, func, insert, literal, select
 
 from studies.clock import now
 from studies.database import Database
@@ -19,6 +19,7 @@ from studies.errors import NothingToReuse
 from studies.leases import HeldTrial, end_attempt, held_trial
 from studies.outcomes import close_trial
 from studies.records import ArtifactRecord, EvaluationRecord, LatentRecord, Lease, TrialRecord
+from studies.retries import retried
 from studies.study_records import study_id_of
 from studies.tables import ArtifactRow, EpochRow, LatentRow, TrialRow
 from studies.trial_rows import select_trials, trial_record
@@ -27,6 +28,7 @@ _TRAINED = TrialRow.state.in_(("complete", "diverged")) & TrialRow.reused_from.i
 _METRICS = [field.name for field in fields(EvaluationRecord)]
 
 
+@retried
 def finished_equivalent(database: Database, study: str, equivalence: str) -> TrialRecord | None:
     """Returns the first trial that was itself trained to its end with these settings, or None.
 
@@ -44,11 +46,26 @@ def finished_equivalent(database: Database, study: str, equivalence: str) -> Tri
     return None if row is None else trial_record(row)
 
 
+@retried
+def count_reused(database: Database, study: str) -> int:
+    """Returns how many trials took over the results of an equivalent one.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+    """
+    with database.read() as connection:
+        reused = (TrialRow.study_id == study_id_of(connection, study)) & (
+            TrialRow.reused_from.is_not(None)
+        )
+        return connection.scalar(select(func.count()).where(reused)) or 0
+
+
 def evaluation_of(trial: TrialRecord) -> EvaluationRecord:
     """Returns the metrics of a complete trial, to be changed where an equivalent one's differ."""
     return EvaluationRecord(**{name: getattr(trial, name) for name in _METRICS})
 
 
+@retried
 def reuse_trial(
     database: Database, lease: Lease, from_number: int, evaluation: EvaluationRecord | None = None
 ) -> None:

@@ -6,10 +6,12 @@ from sqlalchemy import ColumnElement, or_, select, update
 
 from studies.clock import now
 from studies.database import Database
+from studies.retries import retried
 from studies.study_records import study_id_of
 from studies.tables import StudyRow
 
 
+@retried
 def acquire_sampler(database: Database, study: str, worker_id: str, seconds: float) -> bool:
     """Returns whether this worker may ask the sampler for the next `seconds`.
 
@@ -32,6 +34,7 @@ def acquire_sampler(database: Database, study: str, worker_id: str, seconds: flo
         return taken.rowcount == 1
 
 
+@retried
 def extend_sampler(database: Database, study: str, worker_id: str, seconds: float) -> bool:
     """Returns whether the lease is still this worker's; if so, it lasts `seconds` from now.
 
@@ -46,6 +49,7 @@ def extend_sampler(database: Database, study: str, worker_id: str, seconds: floa
         return extended.rowcount == 1
 
 
+@retried
 def release_sampler(database: Database, study: str, worker_id: str) -> None:
     """Ends the lease, if this worker holds it."""
     with database.write() as connection:
@@ -56,6 +60,7 @@ def release_sampler(database: Database, study: str, worker_id: str) -> None:
         )
 
 
+@retried
 def sampler_holder(database: Database, study: str) -> tuple[str, float] | None:
     """Returns who holds the sampler lease and how many seconds it lasts; None if nobody does.
 

@@ -44,7 +44,7 @@ class ServerDirectory:
     """Where an embedded server keeps everything.
 
     Attributes:
-        path: The directory.
+        path: The directory, absolute.
         settings: More lines of the configuration, for a server that is yet to be made.
     """
 
@@ -185,7 +185,7 @@ class ServerDirectory:
 
     @property
     def _passfile(self) -> Path:
-        return (self.path / "pgpass").absolute()
+        return self.path / "pgpass"
 
     @property
     def _settings_file(self) -> Path:

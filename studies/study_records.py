@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -11,12 +11,14 @@ from studies.clock import now
 from studies.database import Database
 from studies.errors import StudyExists, StudyNotFound
 from studies.records import StudyRecord
+from studies.retries import is_repeated, retried
 from studies.tables import StudyRow
 
 _COLUMNS = [getattr(StudyRow, field.name) for field in fields(StudyRecord)]
 _CHANGING = ("spec", "spec_hash", "sampler", "trials_wanted")
 
 
+@retried
 def create_study(database: Database, study: StudyRecord) -> StudyRecord:
     """Returns the study as stored, with the time at which it was made.
 
@@ -28,10 +30,12 @@ def create_study(database: Database, study: StudyRecord) -> StudyRecord:
         with database.write() as connection:
             connection.execute(insert(StudyRow).values(values))
     except IntegrityError as error:
-        raise StudyExists(study.name) from error
+        if not (is_repeated() and _is_stored(database, study)):
+            raise StudyExists(study.name) from error
     return get_study(database, study.name)
 
 
+@retried
 def get_study(database: Database, name: str) -> StudyRecord:
     """Returns the study of that name.
 
@@ -45,12 +49,14 @@ def get_study(database: Database, name: str) -> StudyRecord:
     return _study(row)
 
 
+@retried
 def list_studies(database: Database) -> list[StudyRecord]:
     """Returns all studies, the oldest first."""
     with database.read() as connection:
         return [_study(row) for row in connection.execute(select(*_COLUMNS).order_by(StudyRow.id))]
 
 
+@retried
 def update_study(database: Database, study: StudyRecord) -> None:
     """Stores what may change while a study goes on: its spec, sampler and wanted number of trials.
 
@@ -73,6 +79,12 @@ def study_id_of(connection: Connection, name: str) -> int:
     if study_id is None:
         raise _not_found(connection, name)
     return study_id
+
+
+def _is_stored(database: Database, study: StudyRecord) -> bool:
+    """Whether an earlier call, whose answer was lost, has stored the study."""
+    stored = get_study(database, study.name)
+    return replace(stored, created_at=None) == replace(study, created_at=None)
 
 
 def _not_found(connection: Connection, name: str) -> StudyNotFound:

@@ -135,7 +135,7 @@ def _seconds_left(
         .join(TrialRow, TrialRow.study_id == StudyRow.id)
         .where(StudyRow.id == study_id)
     ).one()
-    missing = wanted - int(done)
+    missing = int(wanted) - int(done)
     if missing <= 0:
         return None
     if trials_per_second > 0:

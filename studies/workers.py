@@ -35,6 +35,7 @@ _COLUMNS: list[Any] = [
 ]
 
 
+@retried
 def register_worker(
     database: Database,
     study: str,
@@ -82,6 +83,7 @@ def register_worker(
         )
 
 
+@retried
 def touch_worker(database: Database, worker_id: str, note: str | None = None) -> StopOrder | None:
     """Notes that the worker is alive now; returns the order to stop that holds for it.
 
@@ -103,6 +105,7 @@ def touch_worker(database: Database, worker_id: str, note: str | None = None) ->
     return None if orders is None else stronger(*orders)
 
 
+@retried
 def end_worker(database: Database, worker_id: str, reason: str | None = None) -> None:
     """Notes that the worker has ended, and why; the first time counts.
 
@@ -136,6 +139,7 @@ def count_living(database: Database, study: str, lease_seconds: float) -> int:
         return connection.scalar(living) or 0
 
 
+@retried
 def list_workers(
     database: Database,
     study: str | None = None,

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar, final
 
 from studies.database import Database
@@ -14,27 +14,24 @@ from studies.outcomes import diverge_trial, fail_trial, finish_trial, store_epoc
 from studies.queries import last_epochs_of
 from studies.records import Lease
 from studies.retries import PATIENCE_SECONDS
-from sweeps.annealing_end import annealing_note
 from sweeps.artifact_store import ArtifactStore, StoreError
 from sweeps.artifacts import picture_artifacts
-from sweeps.outcome_records import epoch_record, evaluation_record, latent_records
+from sweeps.measurement import divergence_after, measure
+from sweeps.outcome_records import epoch_record
 from sweeps.stopping import StopRequest
 from sweeps.trial_files import TrialFiles
 from vae_models.checkpoints import Checkpoint
 from vae_models.config import TrialConfig
 from vae_models.data import DataSet
-from vae_models.diagnostics import Diagnostics, diagnose
 from vae_models.errors import CheckpointError, NonFiniteError
-from vae_models.evaluation import Evaluation, evaluate
 from vae_models.evaluation_config import EvaluationConfig
 from vae_models.trainer import Diverged, Trainer
-from vae_models.vae import VAE
 
 _log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 10.0
 
-_LEARNING_SIGMA2 = ("gaussian_learned", "gaussian_optimal")
+_LONGEST_INTERVAL = 80.0  # between two tries of a checkpoint that cannot be written
 _LONGEST_PAUSE = 30.0
 _GLANCE_SECONDS = 0.25  # between two looks at the stop request
 
@@ -139,7 +136,7 @@ class Attempt:
             leaving = self.stop.requested and result.epoch < epochs
             if leaving or time.monotonic() - saved > pause:
                 written = self._save(trainer.checkpoint(0))
-                pause = self.checkpoint_seconds if written else min(2 * pause, _LONGEST_PAUSE)
+                pause = self.checkpoint_seconds if written else min(2 * pause, _LONGEST_INTERVAL)
                 saved = time.monotonic()
             if leaving:
                 release_trial(self.db, self.lease, self._why_released(self.note))
@@ -159,21 +156,20 @@ class Attempt:
     def _finish(self, trainer: Trainer) -> None:
         """Measures the trained model, keeps it (without the optimiser's state), stores both."""
         model, trained = trainer.model(0), trainer.checkpoint(0)
+        config = TrialConfig.from_dict(self.lease.config)
         try:
-            evaluation, diagnostics = self._measure(model, trained)
+            measured = measure(model, trained, self.data, config, self.evaluation)
         except NonFiniteError as error:
-            place = f"after epoch {trained.epoch}, step {trained.step}"
-            self._diverge(f"{place}: {error}")
+            self._diverge(divergence_after(trained, error))
             return
         kept = self._patiently(lambda: self._files.save_model(trained))
-        learned = model.likelihood.sigma2 if self._learns_sigma2 else None
         try:
             finish_trial(
                 self.db,
                 self.lease,
-                evaluation_record(evaluation, diagnostics, learned),
-                latent_records(evaluation, trained.last_active_epochs),
-                [kept, *picture_artifacts(model, self.data, evaluation)],
+                measured.metrics,
+                measured.latents,
+                [kept, *picture_artifacts(model, self.data, measured.evaluation)],
             )
         except LeaseLost:
             self._files.discard(kept.path)
@@ -183,25 +179,6 @@ class Attempt:
     def _diverge(self, message: str) -> None:
         diverge_trial(self.db, self.lease, message)
         self.tidy()
-
-    def _measure(self, model: VAE, trained: Checkpoint) -> tuple[Evaluation, Diagnostics]:
-        """What the held-out examples say of the trained model."""
-        evaluation = evaluate(model, self.data, samples=self.evaluation.samples)
-        diagnostics = diagnose(
-            model,
-            self.data,
-            evaluation,
-            self.evaluation,
-            last_active_epochs=trained.last_active_epochs,
-            epochs=trained.epoch,
-        )
-        note = annealing_note(TrialConfig.from_dict(self.lease.config), len(self.data.train))
-        notes = diagnostics.notes if note is None else (*diagnostics.notes, note)
-        return evaluation, replace(diagnostics, notes=notes)
-
-    @property
-    def _learns_sigma2(self) -> bool:
-        return self.lease.config["model"]["likelihood"] in _LEARNING_SIGMA2
 
     def _extend(self) -> None:
         extend_lease(self.db, self.lease, self.lease_seconds)

@@ -8,17 +8,20 @@ import logging
 import math
 import threading
 import time
-from typing import final
+from typing import Self, final
 
 from studies.database import Database
 from studies.errors import StudiesError
 from studies.queue import mark_exhausted, outlook
+from studies.records import StudyRecord
+from studies.retries import retried
 from studies.sampler_lease import extend_sampler
 from studies.study_records import get_study
 from studies.workers import count_living
+from sweeps.optuna_store import clear_optuna_faults
 from sweeps.spec import Spec
 from sweeps.stopping import StopRequest
-from sweeps.suggestions import SuggestionDesk
+from sweeps.suggestions import Refill, SuggestionDesk
 
 __all__ = ["run_desk"]
 
@@ -44,11 +47,21 @@ def run_desk(study: str, db: Database, holder: str, parent_pid: int | None = Non
     stop.install()
     record = get_study(db, study)
     spec = Spec.from_dict(record.spec)
-    with _LeaseKeeper(db, study, holder, spec.run.lease_seconds):
-        desk = SuggestionDesk(
+    with _LeaseKeeper(db, study, holder, spec.run.lease_seconds) as keeper:
+        desk = _open_desk(db, record, spec, holder)
+        try:
+            _serve(desk, db, record.name, spec.run.lease_seconds, stop, keeper)
+        finally:
+            desk.leave()
+
+
+@retried
+def _open_desk(db: Database, record: StudyRecord, spec: Spec, holder: str) -> SuggestionDesk:
+    with clear_optuna_faults(db):
+        return SuggestionDesk(
             db,
             db.url,
-            study=study,
+            study=record.name,
             spec=spec,
             pixels=math.prod(record.data["image_shape"]),
             worker_id=holder,
@@ -56,24 +69,25 @@ def run_desk(study: str, db: Database, holder: str, parent_pid: int | None = Non
             lease_seconds=spec.run.lease_seconds,
             standing=True,
         )
-        try:
-            _serve(desk, db, study, spec.run.lease_seconds, stop)
-        finally:
-            desk.leave()
 
 
 def _serve(
-    desk: SuggestionDesk, db: Database, study: str, lease_seconds: float, stop: StopRequest
+    desk: SuggestionDesk,
+    db: Database,
+    study: str,
+    lease_seconds: float,
+    stop: StopRequest,
+    keeper: "_LeaseKeeper",
 ) -> None:
     pause = _SHORTEST_PAUSE
-    while not stop.requested:
+    while not (stop.requested or keeper.lost):
         look = outlook(db, study)
         if look.over:
             return
         idle = count_living(db, study, lease_seconds) - look.running - look.queued
         room = look.wanted - look.finished - look.running - look.queued
         if look.untold or (idle > 0 and room > 0 and not look.exhausted):
-            refill = desk.refill(max(0, idle))
+            refill = _refill(db, desk, max(0, idle))
             if refill.held_elsewhere:
                 return
             if refill.exhausted:
@@ -84,26 +98,38 @@ def _serve(
         time.sleep(pause)
 
 
+@retried
+def _refill(_db: Database, desk: SuggestionDesk, count: int) -> Refill:
+    """Once more after a fault that passed: the desk finishes what was left half done."""
+    return desk.refill(count)
+
+
 @final
 class _LeaseKeeper:
     """Extends the sampler lease from a thread, so that a slow sampler never loses it."""
 
     def __init__(self, db: Database, study: str, holder: str, seconds: float) -> None:
         self._db, self._study, self._holder, self._seconds = db, study, holder, seconds
+        self._lost = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler lease", daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join(timeout=5)
 
+    @property
+    def lost(self) -> bool:
+        """Whether another has the lease now, or has had it."""
+        return self._lost
+
     def _run(self) -> None:
-        while not self._ended.wait(self._seconds / 4):
+        while not self._lost and not self._ended.wait(self._seconds / 4):
             try:
-                if not extend_sampler(self._db, self._study, self._holder, self._seconds):
-                    return
+                self._lost = not extend_sampler(self._db, self._study, self._holder, self._seconds)
             except StudiesError as error:
                 _log.warning("sampler lease: %s", error)

@@ -45,6 +45,7 @@ class WorkerPlan:
         grace_seconds: between the warning and the end.
         ray_address: of the Ray cluster; empty for the one at hand, else a local one.
         slurm: further parameters of sbatch.
+        detached: the workers are to outlive the launcher's process, which ends after `scale`.
     """
 
     study: str
@@ -59,6 +60,7 @@ class WorkerPlan:
     grace_seconds: int = 120
     ray_address: str = ""
     slurm: Mapping[str, Any] = field(default_factory=dict)
+    detached: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Workers that people start: says with which command, and watches those that come."""
 
 import shlex
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,9 +15,10 @@ from studies.queue import outlook
 from studies.records import WorkerRecord
 from studies.storage_url import masked
 from studies.workers import list_workers
-from sweeps.dead_workers import living_workers
+from sweeps.dead_workers import is_dead
 from sweeps.devices import Placement
 from sweeps.launcher import Launcher, LauncherKind, WorkerEnd, WorkerPlan
+from sweeps.living import living_workers
 from sweeps.storage import VARIABLE
 from sweeps.worker_process import worker_words
 
@@ -38,7 +40,9 @@ def start_instructions(plan: WorkerPlan, workers: int) -> str:
     if plan.time_limit_minutes:
         words += ["--time-limit", str(60 * plan.time_limit_minutes)]
     many = "a worker" if workers == 1 else f"{workers} workers, each"
-    lines = [f"start {many} with this command, on any machine that reaches database and files:"]
+    anywhere = "any machine that reaches the database and the files"
+    where = "this machine" if plan.url.startswith("sqlite") else anywhere
+    lines = [f"start {many} with this command, on {where}:"]
     shown = masked(plan.url)
     if shown == plan.url:
         return "\n".join([*lines, f"  {shlex.join([*words, '--storage', plan.url])}"])
@@ -96,9 +100,11 @@ class ManualLauncher(Launcher):
         if not gone:
             return []
         return [
-            WorkerEnd(worker_id=worker.id, reason=reason, restarted=False, dead=False)
+            WorkerEnd(worker_id=worker.id, reason=reason, restarted=False, dead=dead)
             for worker in list_workers(self._db, self._plan.study)
-            if worker.id in gone and (reason := _reason(worker))
+            if worker.id in gone
+            for reason, dead in [_end_of(worker)]
+            if reason is not None
         ]
 
     @property
@@ -133,7 +139,8 @@ class ManualLauncher(Launcher):
 
     def close(self) -> None:
         """Closes the connections to the database."""
-        self._db.close()
+        if "_db" in self.__dict__:
+            self._db.close()
 
     @cached_property
     def _db(self) -> Database:
@@ -150,8 +157,12 @@ class ManualLauncher(Launcher):
             order_worker_stop(self._db, untold, "now")
 
 
-def _reason(worker: WorkerRecord) -> str | None:
-    """Why a worker that is gone went before its work was done; None if it was done."""
-    if worker.ended_at is None:
-        return f"{worker.host}:{worker.pid} was not heard of for {worker.silent_seconds:.0f} s"
-    return None if worker.stop == "drain" else worker.reason
+def _end_of(worker: WorkerRecord) -> tuple[str | None, bool]:
+    """Why a worker went before its work was done, None if it was; and whether it surely has."""
+    if worker.ended_at is not None:
+        told = worker.stop is not None or (worker.reason or "").startswith("ordered to")
+        return None if told else worker.reason, True
+    if worker.host == socket.gethostname() and is_dead(worker):
+        return "its process is gone", True
+    silence = f"{worker.silent_seconds:.0f} s"
+    return f"nothing was heard of {worker.host}:{worker.pid} for {silence}", False

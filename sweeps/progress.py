@@ -65,7 +65,6 @@ class SweepDisplay:
         self._unit = "nats" if study.distortion == "nll" else "SE"
         self._started = time.monotonic()
         self._at_start: int | None = None
-        self._note = ""
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
@@ -89,10 +88,8 @@ class SweepDisplay:
             self._live.stop()
 
     def note(self, text: str) -> None:
-        """Says something beside the bars, once (a worker died, a stop was asked for)."""
-        self._note = text
-        if not self._live.is_started:
-            self._console.print(text, highlight=False, markup=False)
+        """Says something above the bars (a worker died, a stop was asked for)."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def refresh(self) -> int:
         """Draws the study as it is now; returns how many of its trials are finished."""
@@ -131,8 +128,6 @@ class SweepDisplay:
             f" D = {self._study.distortion_reference:.1f} {self._unit})"
         )
         parts: list[RenderableType] = [self._bar, self._running_table(), Text(summary)]
-        if self._note:
-            parts.append(Text(self._note, style="yellow"))
         return Group(*parts)
 
     def _running_table(self) -> Table:

@@ -1,5 +1,6 @@
 """What runs in a Slurm job: one worker process, and the job's way back into the queue."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -9,13 +10,20 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, final
 
+from studies.database import open_database
+from studies.errors import StudiesError
+from studies.orders import standing_order
 from sweeps.errors import SweepError
 from sweeps.launcher import LEFT_EARLY
 from sweeps.slurm_allocation import Allocation
 from sweeps.slurm_queue import requeue
+from sweeps.storage import VARIABLE
+from sweeps.worker_process import worker_environment
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
+
+_log = logging.getLogger(__name__)
 
 MARK = "slurm job: "
 """How the last line of a worker's log begins once its job has seen it leave in order."""
@@ -39,9 +47,9 @@ def worker_name(job_id: str, restarts: int, token: str) -> str:
     return f"slurm-{job_id}-{restarts}-{token}"
 
 
-def worker_log(logs: Path, job_id: str, restarts: int) -> Path:
+def worker_log(logs: Path, worker_id: str) -> Path:
     """The file that a worker writes to."""
-    return logs / f"worker-{job_id}-{restarts}.log"
+    return logs / f"{worker_id}.log"
 
 
 @final
@@ -58,6 +66,7 @@ class SlurmJob:
     environment.
 
     Attributes:
+        study: that the worker works on.
         command: the worker's, without its id and its time limit.
         threads: its CPU threads.
         minutes: the job's time limit; None for the cluster's own.
@@ -65,6 +74,7 @@ class SlurmJob:
         logs: the directory for what the worker writes.
     """
 
+    study: str
     command: tuple[str, ...]
     threads: int
     minutes: float | None
@@ -81,17 +91,18 @@ class SlurmJob:
         signals = _Signals()
         signals.install()
         allocation = Allocation.here(self.minutes)
-        log = worker_log(self.logs, allocation.job_id, allocation.restarts)
+        worker_id = worker_name(allocation.job_id, allocation.restarts, self.token)
+        log = worker_log(self.logs, worker_id)
         with log.open("ab") as stream:
             process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                self._words(allocation),
+                self._words(worker_id, allocation.seconds_left()),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                env=self._environment(),
+                env=worker_environment(_url(), self.threads),
             )
         signals.pass_on_to(process)
-        return _Watch(allocation, process, signals, log).until_the_end()
+        return _Watch(self.study, allocation, process, signals, log).until_the_end()
 
     def checkpoint(self) -> "DelayedSubmission":
         """What submitit puts into the queue if the signal comes before the worker was started."""
@@ -99,15 +110,31 @@ class SlurmJob:
 
         return DelayedSubmission(self)
 
-    def _words(self, allocation: Allocation) -> list[str]:
-        name = worker_name(allocation.job_id, allocation.restarts, self.token)
-        words = [*self.command, "--worker-id", name, "--parent-pid", str(os.getpid())]
-        seconds = allocation.seconds_left()
-        return words if seconds is None else [*words, "--time-limit", str(max(0, int(seconds)))]
+    def _words(self, worker_id: str, seconds: float | None) -> list[str]:
+        words = [*self.command, "--worker-id", worker_id, "--parent-pid", str(os.getpid())]
+        return words if seconds is None else [*words, "--time-limit", str(max(1, int(seconds)))]
 
-    def _environment(self) -> dict[str, str]:
-        threads = str(self.threads)
-        return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+def _url() -> str:
+    url = os.environ.get(VARIABLE)
+    if url is None:
+        raise SweepError(
+            f"{VARIABLE} must be in the job's environment, but it is not: see SLURM_EXPORT_ENV."
+        )
+    return url
+
+
+def _is_stopped(study: str) -> bool:
+    """Whether all workers are ordered to leave; not if the database does not tell."""
+    try:
+        database = open_database(_url())
+        try:
+            return standing_order(database, study) is not None
+        finally:
+            database.close()
+    except StudiesError as error:
+        _log.warning("%s", error)
+        return False
 
 
 class _Signals:
@@ -141,11 +168,13 @@ class _Watch:
 
     def __init__(
         self,
+        study: str,
         allocation: Allocation,
         process: subprocess.Popen[bytes],
         signals: _Signals,
         log: Path,
     ) -> None:
+        self._study = study
         self._allocation = allocation
         self._process = process
         self._signals = signals
@@ -166,10 +195,11 @@ class _Watch:
 
     def _hear(self) -> None:
         """After each new signal: what is it for, and how much time does it leave?"""
-        if self._signals.came == self._heard:
+        if self._signals.came == self._heard or self._requeued:
             return
         self._heard = self._signals.came
-        self._comes_back = signal.SIGUSR1 in self._heard or self._allocation.is_preempted()
+        # what Slurm requeues by itself, or has cancelled, it has taken out of its running jobs
+        self._comes_back = signal.SIGTERM not in self._heard or self._allocation.is_preempted()
         seconds = self._allocation.seconds_left()
         if seconds is not None:
             self._last_moment = time.monotonic() + seconds - MARGIN_SECONDS
@@ -181,11 +211,11 @@ class _Watch:
         as_it_started = bool(self._heard) and -status in (signal.SIGUSR1, signal.SIGTERM)
         if status != LEFT_EARLY and not as_it_started and not self._requeued:
             raise SweepError(self._failure(status))
-        if not self._comes_back:
+        if not self._comes_back or _is_stopped(self._study):
             self._note(f"{LEFT_MARK}, as it was asked to")
             return LEFT_EARLY
-        self._note(f"{LEFT_MARK}; the job goes back into the queue")
         self._requeue()
+        self._note(f"{LEFT_MARK}; the job goes back into the queue")
         raise SystemExit(LEFT_EARLY)
 
     def _failure(self, status: int) -> str:

@@ -18,19 +18,17 @@ _log = logging.getLogger(__name__)
 
 COMMAND_SECONDS = 60.0
 _WIDTHS = {"JobArrayID": 40, "State": 24, "RestartCnt": 12, "PreemptTime": 24, "Reason": 120}
-_WAITING = ("PENDING", "REQUEUED", "CONFIGURING", "REQUEUE_FED", "REQUEUE_HOLD")
-_ALIVE = (
-    *_WAITING,
-    "RUNNING",
-    "COMPLETING",
-    "SUSPENDED",
-    "SIGNALING",
-    "STOPPED",
-    "STAGE_OUT",
-    "RESIZING",
+_WAITING = (
+    "CONFIGURING",
+    "PENDING",
+    "REQUEUED",
+    "REQUEUE_FED",
+    "REQUEUE_HOLD",
     "RESV_DEL_HOLD",
     "SPECIAL_EXIT",
+    "SUSPENDED",
 )
+_ACTIVE = ("COMPLETING", "RESIZING", "RUNNING", "SIGNALING", "STAGE_OUT", "STOPPED")
 _DURATION = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
 
@@ -52,14 +50,19 @@ class JobState:
     reason: str
 
     @property
+    def is_stuck(self) -> bool:
+        """Whether a node could not start it: Slurm then holds it until somebody lets it go."""
+        return self.state == "PENDING" and self.reason.startswith("launch failed")
+
+    @property
     def waits(self) -> bool:
-        """Whether it holds no node yet."""
-        return self.state in _WAITING
+        """Whether nothing of it runs at the moment, though it will."""
+        return self.state in _WAITING and not self.is_stuck
 
     @property
     def alive(self) -> bool:
         """Whether it runs or will run."""
-        return self.state in _ALIVE
+        return self.waits or self.state in _ACTIVE
 
     @property
     def in_between(self) -> bool:

@@ -25,10 +25,19 @@ ARRAY_SIZE = 1000
 EARLY_REQUEUES = 1000
 """How often submitit itself may requeue a job whose worker it had not yet started."""
 
-RESERVED = ("array", "error", "export", "open_mode", "output", "parsable", "signal", "wrap")
+RESERVED = (
+    "array",
+    "error",
+    "export",
+    "open_mode",
+    "output",
+    "parsable",
+    "signal",
+    "use_srun",
+    "wrap",
+)
 """Parameters that a spec must leave alone: the launcher depends on its own."""
 
-_NOT_FOR_SBATCH = ("setup", "teardown", "srun_args", "use_srun")
 _GPU_PARAMETERS = ("gres", "gpus", "gpus_per_node", "gpus_per_task", "gpus_per_socket")
 _OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")
 
@@ -48,7 +57,7 @@ def submit(plan: WorkerPlan, jobs: Sequence[SlurmJob]) -> "list[submitit.Job[int
     with _environment(plan), contextlib.redirect_stderr(io.StringIO()):
         # -P: a `reports` or `studies` in the working directory must not hide our packages
         python = f"{shlex.quote(sys.executable)} -P"
-        executor = SlurmExecutor(plan.logs / "slurm", EARLY_REQUEUES, python=python)
+        executor = SlurmExecutor(plan.logs.absolute() / "slurm", EARLY_REQUEUES, python=python)
         executor.update_parameters(**parameters(plan))
         submitted: list[submitit.Job[int]] = []
         try:
@@ -63,9 +72,13 @@ def submit(plan: WorkerPlan, jobs: Sequence[SlurmJob]) -> "list[submitit.Job[int
 
 
 def parameters(plan: WorkerPlan) -> dict[str, Any]:
-    """What a plan asks of sbatch, under submitit's names."""
+    """What a plan asks of sbatch, under submitit's names.
+
+    Of the extra parameters, `setup` (shell commands before the worker, as `module load cuda`) and
+    `srun_args` are none of sbatch's.
+    """
     extra = _normal(plan.slurm)
-    of_submitit = {name: extra.pop(name) for name in _NOT_FOR_SBATCH if name in extra}
+    setup, srun = (str(extra.pop(name, "")) for name in ("setup", "srun_args"))
     gpus = gpus_of(plan)
     asked = {
         "requeue": True,
@@ -84,10 +97,9 @@ def parameters(plan: WorkerPlan) -> dict[str, Any]:
         "wckey": None,
         "stderr_to_stdout": True,
         # since Slurm 22.05 a step no longer takes this from its job
-        "srun_args": ["--cpus-per-task", threads],
+        "srun_args": ["--cpus-per-task", threads, *shlex.split(srun)],
         "additional_parameters": asked,
-        **of_submitit,
-        "setup": ["export SUBMITIT_PREEMPT_SIGNAL=USR1", *of_submitit.get("setup", ())],
+        "setup": ["export SUBMITIT_PREEMPT_SIGNAL=USR1", *setup.splitlines()],
     }
 
 
@@ -96,13 +108,19 @@ def threads_of(plan: WorkerPlan) -> int:
     return plan.threads or 1
 
 
+def device_of(plan: WorkerPlan) -> str:
+    """The device of a worker: without a GPU of its own it must not take one that it can see."""
+    is_cpu = plan.device == "auto" and not gpus_of(plan) and not _asks_for_gpus(plan)
+    return "cpu" if is_cpu else plan.device
+
+
 def gpus_of(plan: WorkerPlan) -> int:
     """GPUs of a worker; where the plan leaves it open, one if the cluster has any.
 
     Raises:
         SweepError: the controller does not answer.
     """
-    if plan.gpus >= 0 or plan.device == "cpu" or asks_for_gpus_itself(plan):
+    if plan.gpus >= 0 or plan.device == "cpu" or _asks_for_gpus(plan):
         return max(0, int(plan.gpus))
     if plan.device != "auto":
         return 1
@@ -111,22 +129,22 @@ def gpus_of(plan: WorkerPlan) -> int:
     return int("gpu" in run_slurm(["sinfo", "--noheader", "--format=%G", *only]))
 
 
-def asks_for_gpus_itself(plan: WorkerPlan) -> bool:
-    """Whether the extra parameters of a plan say which GPUs it wants (as a shard of one)."""
-    return any(name in _GPU_PARAMETERS for name in _normal(plan.slurm))
-
-
 def problem(plan: WorkerPlan) -> str | None:
     """Why a plan cannot be asked of Slurm; None if it can."""
     if plan.gpus > 0 and plan.gpus != int(plan.gpus):
         return (
             f"run.gpus must be a whole number with Slurm, but got {plan.gpus}; for a part of a "
-            'GPU set it to 0 and ask for what the cluster offers, as run.slurm.gres = "shard:1"'
+            'GPU set it to 0 and ask for what the cluster offers, as run.slurm.gres = "shard:1".'
         )
     taken = sorted(set(_normal(plan.slurm)) & set(RESERVED))
     if taken:
-        return f"run.slurm must not hold {taken[0]!r}, which rdsweep sets itself"
+        return f"run.slurm must not hold {taken[0]!r}, which rdsweep sets itself."
     return None
+
+
+def _asks_for_gpus(plan: WorkerPlan) -> bool:
+    """Whether the extra parameters say which GPUs a worker wants (as a shard of one)."""
+    return any(name in _GPU_PARAMETERS for name in _normal(plan.slurm))
 
 
 def _normal(extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields as fields_of
 from typing import Annotated, Any, Literal, final, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sweeps.fields import FIELDS, SECTIONS
+from sweeps.launcher import LAUNCHERS, LauncherKind
 from sweeps.wording import ended, nearest, shown
 from vae_models.data_config import DataConfig
 from vae_models.evaluation_config import EvaluationConfig
@@ -31,6 +32,10 @@ _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?:///(?P<path>.+)")
 _POSTGRESQL = re.compile(r"postgres(ql)?(\+psycopg)?://[^/]*/(?P<database>[^/?]+)(\?.*)?")
 _SCHEMES = ("sqlite", "postgresql+psycopg")
+# with or without a scheme; up to the last @, as a password that was not escaped may hold one
+_SCHEME = r"[\w+.-]+:/+"
+_PASSWORD = re.compile(rf"\A(?!sqlite)({_SCHEME}[^:/?@]*|(?!{_SCHEME})[^:/?@]*):.+@", re.DOTALL)
+_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&]*", re.IGNORECASE)
 
 
 def _fit_name(name: str) -> str:
@@ -50,7 +55,27 @@ def _fit_storage(url: str) -> str:
     problem = storage_problem(url)
     if problem is not None:
         raise _refusal(problem)
+    if _without_password(url) != url:
+        raise _refusal(
+            "must hold no password, as whoever reads the spec would read it, but got "
+            f"{_without_password(url)!r}; leave it to ~/.pgpass, or give the URL by "
+            "$RDSWEEP_STORAGE or --storage"
+        )
     return url
+
+
+def _fit_gpus(gpus: float) -> float:
+    if gpus == -1 or 0 <= gpus <= 1 or (gpus > 0 and gpus.is_integer()):
+        return gpus
+    raise _refusal(f"must be -1, 0, a fraction of 1 or a whole number, but got {gpus:g}")
+
+
+def _fit_parameters(table: object) -> object:
+    kinds = (str, int, float, bool)
+    if isinstance(table, Mapping) and all(isinstance(value, kinds) for value in table.values()):
+        return table
+    must = 'must be a table of texts and numbers, such as { partition = "gpu" }'
+    raise _refusal(f"{must}, but got {shown(table)}")
 
 
 def _refusal(problem: str) -> PydanticCustomError:
@@ -60,10 +85,11 @@ def _refusal(problem: str) -> PydanticCustomError:
 def storage_problem(url: str) -> str | None:
     """What is wrong with a database URL, to be read after its key; None for a good one."""
     must = "must be sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+    got = repr(_without_password(url))
     found = _SQLITE.fullmatch(url)
     if found is not None:
         memory = ":memory:" in found["path"] or "mode=memory" in found["path"]
-        return f"{must}, but got {url!r}; workers cannot share a memory" if memory else None
+        return f"{must}, but got {got}; workers cannot share a memory" if memory else None
     if _POSTGRESQL.fullmatch(url):
         return None
     scheme = url.partition(":")[0]
@@ -72,10 +98,18 @@ def storage_problem(url: str) -> str | None:
     elif scheme.startswith("postgres"):
         hint = "; name the database, such as postgresql+psycopg://me@localhost/sweeps"
     elif "://" not in url and url.strip():
-        hint = f"; did you mean sqlite:///{url}?"
+        hint = f"; did you mean sqlite:///{_without_password(url)}?"
     else:
         hint = nearest(scheme, _SCHEMES)
-    return f"{must}, but got {url!r}{hint}"
+    return f"{must}, but got {got}{hint}"
+
+
+def _without_password(url: str) -> str:
+    """The URL, well-formed or not, with *** in place of passwords.
+
+    As `studies.storage_url.masked`, without SQLAlchemy, and also without a scheme.
+    """
+    return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
 class _Section(BaseModel):
@@ -129,17 +163,19 @@ class RunSpec(_Section):
         slurm: Further parameters of sbatch, as { partition = "gpu" }.
     """
 
-    launcher: Literal["local", "ray", "slurm", "manual"] = "local"
+    launcher: LauncherKind = "local"
     workers: Annotated[int, Field(ge=0)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
-    gpus: Annotated[float, Field(ge=-1, allow_inf_nan=False)] = -1.0
+    gpus: Annotated[float, Field(allow_inf_nan=False), AfterValidator(_fit_gpus)] = -1.0
     memory_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     lease_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     time_limit_minutes: Annotated[int, Field(ge=0)] = 0
     grace_seconds: Annotated[int, Field(ge=0)] = 120
     ray_address: str = ""
-    slurm: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    slurm: Annotated[dict[str, str | int | float | bool], BeforeValidator(_fit_parameters)] = (
+        Field(default_factory=dict)
+    )
 
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
@@ -195,6 +231,13 @@ def section_problems(section: str, error: ValidationError) -> Iterator[str]:
             yield ended(f"{section}.{key}: {_sentence(key, detail)}")
 
 
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "sampler": SAMPLERS,
+    "distortion": ("se", "nll"),
+    "launcher": LAUNCHERS,
+}
+"""What the keys with a fixed set of names can be."""
+
 _KINDS: Mapping[str, str] = {
     "bool_type": "true or false",
     "int_type": "a whole number",
@@ -222,6 +265,8 @@ def _sentence(key: str, detail: ErrorDetails) -> str:
         case "string_pattern_mismatch":
             return f'must be "auto", "cpu", "mps", "cuda" or "cuda:N", but got {shown(got)}'
         case "string_type":
+            if key == "storage":  # what was got may hold a password
+                return f"must be a text in quotes, but got a {type(got).__name__}"
             return f'must be a text in quotes, but got {shown(got)}; write "{got}"'
         case kind if kind in _KINDS:
             return f"must be {_KINDS[kind]}, but got {shown(got)}{_number_hint(got)}"
@@ -229,7 +274,7 @@ def _sentence(key: str, detail: ErrorDetails) -> str:
 
 
 def _near_choice(key: str, got: object) -> str:
-    return nearest(str(got), SAMPLERS if key == "sampler" else ("se", "nll"))
+    return nearest(str(got), _CHOICES[key])
 
 
 def _number_hint(got: object) -> str:

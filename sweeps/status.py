@@ -1,29 +1,104 @@
-"""What `rdsweep status` says: the studies of a database, or one of them in detail."""
+"""What `rdsweep status` knows: the studies of a database now, their workers, and what went wrong.
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+However many trials and workers there are, a study takes the same number of statements.
+"""
 
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from studies.attempts import AttemptRecord, attempts_of, count_attempts, repeated_trials
 from studies.database import Database
 from studies.fronts import study_front
-from studies.queries import last_epochs_of, query_trials
-from studies.queue import counts
-from studies.records import FINISHED_STATES, StudyRecord, TrialState
+from studies.launchers import list_launchers
+from studies.orders import standing_order
+from studies.queries import query_trials
+from studies.queue import counts, outlook
+from studies.records import FINISHED_STATES, LauncherRecord, StopOrder, TrialState, WorkerRecord
+from studies.reuse import count_reused
+from studies.running_trials import RunningTrial, running_trials
+from studies.sampler_lease import sampler_holder
 from studies.study_records import get_study, list_studies
+from studies.throughput import Throughput, throughput
 from studies.workers import list_workers
+from sweeps.durations import in_words
+from sweeps.liveness import Liveness, lease_seconds_of, liveness_of
+from sweeps.living import LAUNCHER_SILENCE_SECONDS
 from sweeps.progress import trial_line
+
+__all__ = [
+    "LauncherStatus",
+    "RepeatedTrial",
+    "SamplerDesk",
+    "StudyStatus",
+    "WorkerStatus",
+    "status_of",
+]
+
+_MOST_LINES = 20
+_WRONG = "state in ('diverged', 'failed')"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunningTrial:
-    """A trial in training: its last epoch's training averages, at β = 1 and per example."""
+class SamplerDesk:
+    """Who asks the sampler.
+
+    Attributes:
+        holder: identity of the desk, the worker's and "/desk".
+        where: host and pid of that worker; None where it is not known.
+        seconds_left: how long its lease lasts; negative once that is over.
+    """
+
+    holder: str
+    where: str | None
+    seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LauncherStatus:
+    """A process that starts workers, and has not ended."""
+
+    kind: str
+    host: str
+    pid: int
+    workers_wanted: int
+    liveness: Liveness
+    silent_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerStatus:
+    """A worker that has not ended.
+
+    Attributes:
+        id: under which it holds leases.
+        host: name of its machine.
+        pid: its process there.
+        device: that it trains on.
+        liveness: "alive", "late" or "dead".
+        silent_seconds: for how long nothing was heard of it.
+        trial: what it has in hand.
+        stop: the order that it alone has got.
+        note: what hinders it.
+    """
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    liveness: Liveness
+    silent_seconds: float
+    trial: RunningTrial | None
+    stop: StopOrder | None
+    note: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatedTrial:
+    """A trial that took more than one attempt."""
 
     number: int
-    attempt: int
-    epoch: int
-    epochs: int
-    rate_nats: float | None
-    distortion: float | None
+    attempts: Sequence[AttemptRecord]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +112,21 @@ class StudyStatus:
         trials_wanted: up to how many trials it runs.
         states: number of trials by state.
         reused: how many of them took over the results of an equivalent trial.
+        untold: finished trials whose outcome the sampler has not been told.
+        exhausted: whether the space holds no setting that was not tried.
+        stop: the order to all its workers.
         front_size: number of non-dominated trials.
         hypervolume: against the study's fixed reference point.
+        throughput: in its last hour of work; None before any.
+        sampler: who asks the sampler; None where nobody does.
+        launchers: those that have not ended.
+        workers: those that have not ended.
         running: trials in training.
-        workers: those that have not ended, as host:pid on device.
-        problems: diverged and failed trials, a line each.
+        attempts: how many ended in each way; "running" for those that have not.
+        repeated: trials that took more than one attempt, at most twenty.
+        repeated_count: how many there are of them.
+        problems: workers that left for a reason, diverged and failed trials, a line each.
+        problems_left_out: how many diverged and failed trials have no line.
     """
 
     name: str
@@ -50,11 +135,26 @@ class StudyStatus:
     trials_wanted: int
     states: dict[TrialState, int]
     reused: int
+    untold: int
+    exhausted: bool
+    stop: StopOrder | None
     front_size: int
     hypervolume: float
+    throughput: Throughput | None
+    sampler: SamplerDesk | None
+    launchers: Sequence[LauncherStatus]
+    workers: Sequence[WorkerStatus]
     running: Sequence[RunningTrial]
-    workers: Sequence[str]
+    attempts: dict[str, int]
+    repeated: Sequence[RepeatedTrial]
+    repeated_count: int
     problems: Sequence[str]
+    problems_left_out: int
+
+    @property
+    def finished(self) -> int:
+        """Number of trials that are complete, diverged or failed."""
+        return sum(self.states[state] for state in FINISHED_STATES)
 
 
 def status_of(db: Database, study: str | None) -> list[StudyStatus]:
@@ -68,84 +168,105 @@ def status_of(db: Database, study: str | None) -> list[StudyStatus]:
 
 
 def _study_status(db: Database, name: str) -> StudyStatus:
-    record = get_study(db, name)
-    front = study_front(db, name)
-    unfinished = query_trials(db, name, where="state = 'running'")
-    last = last_epochs_of(db, name, [trial.number for trial in unfinished]) if unfinished else {}
-    running = []
-    for trial in unfinished:
-        epoch = last.get(trial.number)
-        nll = record.distortion == "nll"
-        running.append(
-            RunningTrial(
-                number=trial.number,
-                attempt=trial.attempt,
-                epoch=epoch.epoch if epoch else 0,
-                epochs=trial.epochs,
-                rate_nats=epoch.rate_nats if epoch else None,
-                distortion=(epoch.distortion_nll_nats if nll else epoch.distortion_se)
-                if epoch
-                else None,
-            )
-        )
-    wrong = query_trials(db, name, where="state in ('diverged', 'failed')")
-    states = counts(db, name)
-    finished = sum(states[state] for state in FINISHED_STATES)
+    record, look, front = get_study(db, name), outlook(db, name), study_front(db, name)
+    states, running = counts(db, name), running_trials(db, name)
+    workers = list_workers(db, name)
+    lease_seconds = lease_seconds_of(record)
+    repeated, repeated_count = _repeated(db, name)
+    troubles = _troubles(db, name, record.distortion)
     return StudyStatus(
         name=name,
         data=record.data["name"],
         distortion=record.distortion,
         trials_wanted=record.trials_wanted,
         states=states,
-        reused=_reused(db, record),
+        reused=count_reused(db, name),
+        untold=look.untold,
+        exhausted=look.exhausted,
+        stop=standing_order(db, name),
         front_size=len(front.trials),
         hypervolume=front.hypervolume,
+        throughput=throughput(db, name),
+        sampler=_sampler(db, name, workers),
+        launchers=[_launcher(launcher) for launcher in list_launchers(db, name, ended=False)],
+        workers=list(_workers(workers, running, lease_seconds)),
         running=running,
-        workers=[
-            f"{worker.host}:{worker.pid} on {worker.device}"
-            for worker in list_workers(db, name, ended=False)
-        ],
-        problems=[
-            trial_line(trial, record.distortion, finished, record.trials_wanted).partition("] ")[2]
-            for trial in wrong
-        ],
+        attempts={outcome or "running": n for outcome, n in count_attempts(db, name).items()},
+        repeated=repeated,
+        repeated_count=repeated_count,
+        problems=[*_departures(workers), *troubles],
+        problems_left_out=states["diverged"] + states["failed"] - len(troubles),
     )
 
 
-def _reused(db: Database, study: StudyRecord) -> int:
-    if not study.spec["study"].get("dedupe", False):
-        return 0
-    return len(query_trials(db, study.name, where="reused_from is not null"))
+def _repeated(db: Database, study: str) -> tuple[list[RepeatedTrial], int]:
+    numbers, count = repeated_trials(db, study, _MOST_LINES)
+    attempts = attempts_of(db, study, numbers)
+    return [RepeatedTrial(number=n, attempts=attempts.get(n, ())) for n in numbers], count
 
 
-def render_status(found: Sequence[StudyStatus], *, as_json: bool) -> str:
-    """The status as text for people, or as a JSON list (one object a study)."""
-    if as_json:
-        return json.dumps([asdict(status) for status in found], ensure_ascii=False, indent=2)
-    if not found:
-        return "no studies yet"
-    return "\n\n".join(_paragraph(status) for status in found)
+def _troubles(db: Database, study: str, distortion: str) -> list[str]:
+    """The last trials that diverged or failed, the latest first."""
+    wrong = query_trials(db, study, where=_WRONG, order_by="-finished_at", limit=_MOST_LINES)
+    return [trial_line(trial, distortion, 0, 0).partition("] ")[2] for trial in wrong]
 
 
-def _paragraph(status: StudyStatus) -> str:
-    unit = "nats" if status.distortion == "nll" else "SE"
-    found = [f"{count} {state}" for state, count in status.states.items() if count]
-    found += [f"{status.reused} of them reused"] if status.reused else []
-    states = ", ".join(found)
-    finished = sum(status.states[state] for state in FINISHED_STATES)
-    lines = [
-        f"{status.name}  ({status.data}, D in {unit})",
-        f"  trials   {finished} of {status.trials_wanted} finished ({states or 'none yet'})",
-        f"  front    {status.front_size} trials, hypervolume {status.hypervolume:.6g}",
-    ]
-    lines += [f"  running  {_running_line(trial, unit)}" for trial in status.running]
-    lines += [f"  worker   {worker}" for worker in status.workers]
-    lines += [f"  problem  {problem}" for problem in status.problems]
-    return "\n".join(lines)
+def _sampler(db: Database, study: str, workers: Sequence[WorkerRecord]) -> SamplerDesk | None:
+    held = sampler_holder(db, study)
+    if held is None:
+        return None
+    holder, seconds = held
+    places = {worker.id: f"{worker.host}:{worker.pid}" for worker in workers}
+    return SamplerDesk(
+        holder=holder, where=places.get(holder.removesuffix("/desk")), seconds_left=seconds
+    )
 
 
-def _running_line(trial: RunningTrial, unit: str) -> str:
-    line = f"trial {trial.number}, epoch {trial.epoch}/{trial.epochs}"
-    if trial.rate_nats is not None:
-        line += f", R = {trial.rate_nats:.2f} nats, D = {trial.distortion:.2f} {unit}"
-    return line + (f", attempt {trial.attempt}" if trial.attempt > 1 else "")
+def _launcher(launcher: LauncherRecord) -> LauncherStatus:
+    return LauncherStatus(
+        kind=launcher.kind,
+        host=launcher.host,
+        pid=launcher.pid,
+        workers_wanted=launcher.workers_wanted,
+        liveness=liveness_of(launcher, LAUNCHER_SILENCE_SECONDS),
+        silent_seconds=launcher.silent_seconds,
+    )
+
+
+def _workers(
+    workers: Sequence[WorkerRecord], running: Sequence[RunningTrial], lease_seconds: float
+) -> Iterator[WorkerStatus]:
+    in_hand = {trial.worker: trial for trial in running}
+    for worker in workers:
+        if worker.ended_at is None:
+            yield WorkerStatus(
+                id=worker.id,
+                host=worker.host,
+                pid=worker.pid,
+                device=worker.device,
+                liveness=liveness_of(worker, lease_seconds),
+                silent_seconds=worker.silent_seconds,
+                trial=in_hand.get(worker.id),
+                stop=worker.stop,
+                note=worker.note,
+            )
+
+
+def _departures(workers: Sequence[WorkerRecord]) -> list[str]:
+    """The workers that left for a reason, a line for each reason, the latest first."""
+    by_reason: defaultdict[str, list[WorkerRecord]] = defaultdict(list)
+    for worker in workers:
+        if worker.ended_at is not None and worker.reason:
+            by_reason[worker.reason].append(worker)
+    groups = sorted(
+        by_reason.values(), key=lambda group: min(worker.silent_seconds for worker in group)
+    )
+    return [_departure(group) for group in groups[:_MOST_LINES]]
+
+
+def _departure(workers: Sequence[WorkerRecord]) -> str:
+    last = min(workers, key=lambda worker: worker.silent_seconds)
+    who = f"worker {last.host}:{last.pid} on {last.device}"
+    if len(workers) > 1:
+        who = f"{len(workers)} workers, the last of them {last.host}:{last.pid} on {last.device},"
+    return f"{who} ended {in_words(last.silent_seconds)} ago: {last.reason}"

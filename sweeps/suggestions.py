@@ -156,6 +156,7 @@ class SuggestionDesk:
         if max(self._numbers, default=-1) >= self._asked:
             raise self._forgotten(max(self._numbers))
         queued = self._recover(history, room)
+        queued += self._queue_waiting(history, wanted, room - queued)
         sampler = choose_sampler(self._spec.study.sampler, self._space, wanted).name
         while queued < min(count, room):
             if not self._queue_next(sampler, wanted):
@@ -241,6 +242,13 @@ class SuggestionDesk:
             self._store(trial.number, suggestion)
             recovered += 1
         return recovered
+
+    def _queue_waiting(self, history: Iterable[FrozenTrial], wanted: int, room: int) -> int:
+        """Queues the points that were put before Optuna's next trials and never asked for."""
+        waiting = sum(trial.state is TrialState.WAITING for trial in history)
+        return sum(
+            self._queue_new(*self._ask("random", wanted)) for _ in range(min(waiting, room))
+        )
 
     def _whole_suggestion(self, trial: FrozenTrial) -> Suggestion | None:
         return self._space.suggest(trial) if _SUGGESTED in trial.user_attrs else None

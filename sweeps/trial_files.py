@@ -128,7 +128,7 @@ class TrialFiles:
         key = self._key(TrialFile(epoch=checkpoint.epoch, attempt=self._lease.attempt))
         self._put(key, checkpoint_bytes(checkpoint))
         self._kept = [*self._kept, key][-_KEPT:]
-        self._delete_older()
+        self._delete_all_but(self._kept)
 
     def save_model(self, trained: Checkpoint) -> ArtifactRecord:
         """Writes the trained model, without the optimiser's state, and returns its record.
@@ -185,9 +185,8 @@ class TrialFiles:
         try:
             self._store.put(key, content)
         except StoreFull:
-            if len(self._kept) < _KEPT:
+            if not self._delete_all_but(self._kept[-1:]):  # one whole checkpoint must stay
                 raise
-            self._delete([self._kept.pop(0)])  # one whole checkpoint is enough to make room
             self._store.put(key, content)
         try:
             self._fence()
@@ -195,19 +194,23 @@ class TrialFiles:
             self._delete([key])
             raise
 
-    def _delete_older(self) -> None:
-        """Deletes all checkpoints up to this attempt's but the kept; those after are not ours."""
+    def _delete_all_but(self, kept: Collection[str]) -> bool:
+        """Deletes the other files up to this attempt's, and says if there were any.
+
+        Those of later attempts are not ours: then the trial was lost a moment ago.
+        """
         try:
             keys = self._trainings()
         except StoreError as error:
             _log.warning("old checkpoints of trial %d stay: %s", self._lease.number, error)
-            return
-        ours = [
-            key
-            for key in keys
-            if (TrialFile.of(key) or TrialFile()).attempt <= self._lease.attempt
-        ]
-        self._delete([key for key in ours if key not in self._kept])
+            return False
+        old = [key for key in keys if key not in kept and self._may_delete(key)]
+        self._delete(old)
+        return bool(old)
+
+    def _may_delete(self, key: str) -> bool:
+        file = TrialFile.of(key)
+        return file is not None and file.attempt <= self._lease.attempt
 
     def _delete(self, keys: Collection[str]) -> None:
         for key in keys:

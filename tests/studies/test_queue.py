@@ -261,10 +261,12 @@ def test_an_expired_lease_hands_the_trial_to_the_next_worker(database: Database)
     assert attempts(database) == [(1, "anna", "lost"), (2, "bert", None)]
 
 
-def test_queued_trials_come_before_abandoned_ones(database: Database) -> None:
+def test_abandoned_trials_come_before_queued_ones(database: Database) -> None:
+    """They are begun: whoever comes next goes on with them, whatever their numbers."""
     study_of(database, 2)
-    take(database)
-    let_lease_expire(database)
+    released, abandoned = take(database), take(database)
+    release_trial(database, released, "asked to stop")
+    let_lease_expire(database, abandoned.number)
     assert [take(database).number, take(database).number] == [1, 0]
 
 

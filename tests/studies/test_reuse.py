@@ -133,13 +133,16 @@ def test_the_wait_is_over_when_the_other_trial_has_ended(database: Database, end
     assert take(database, "bert").number == (0 if end == "release" else 1)
 
 
-def test_a_trial_whose_lease_ran_out_is_waited_for_no_longer(database: Database) -> None:
+def test_a_trial_whose_lease_ran_out_is_taken_over_and_the_other_goes_on_waiting(
+    database: Database,
+) -> None:
     study_of_kinds(database, SAME, SAME)
     take(database)
     with database.write() as connection:
         connection.execute(text(EXPIRED))
-    assert take(database, "bert").number == 1
-    assert taken(database, "carl") is None  # the abandoned one waits now
+    lease = take(database, "bert")
+    assert (lease.number, lease.attempt) == (0, 2)
+    assert taken(database, "carl") is None
 
 
 def test_workers_that_take_at_the_same_moment_take_no_equivalent_trials(

@@ -17,6 +17,11 @@ SCHEMAS = Path(__file__).parents[1] / "studies" / "schemas"
 Rows = dict[str, list[dict[str, Any]]]
 
 
+def dumped_versions() -> list[str]:
+    """Returns the versions of which there is a dump, the oldest first."""
+    return sorted(dump.stem for dump in SCHEMAS.glob("*.sql"))
+
+
 def restore(url: str, version: str) -> Database:
     """Returns an open database with the tables and the rows of a version's dump."""
     dump = (SCHEMAS / f"{version}.sql").read_text()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
+from sqlalchemy import Column
+
 from studies.database import open_database, prepare_schema, schema_lock
 from studies.leases import take_trial
 from studies.outcomes import finish_trial, store_epoch
@@ -40,10 +42,17 @@ def make_tables(url: str) -> str:
 
 
 def die_while_migrating(url: str) -> None:
-    """Is killed when all but the last step of the migration is done."""
+    """Is killed when all but the last step of the migration, the column `note`, is done."""
     from alembic import op
 
-    op.create_index = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    add_column = op.add_column
+
+    def add_or_die(table_name: str, column: Column[Any], **options: Any) -> None:
+        if column.name == "note":
+            os.kill(os.getpid(), signal.SIGKILL)
+        add_column(table_name, column, **options)
+
+    op.add_column = add_or_die
     prepare_schema(open_database(url))
 
 

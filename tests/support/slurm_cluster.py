@@ -42,6 +42,7 @@ SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
+GresTypes=gpu
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
@@ -56,13 +57,13 @@ KillWait=10
 DefMemPerCPU=1000
 ReturnToService=2
 MailProg=/bin/true
-NodeName=alpha NodeHostname={host} NodeAddr=127.0.0.1 Port={alpha_port} CPUs=4 RealMemory=64000
+NodeName=alpha NodeHostname={host} NodeAddr=127.0.0.1 Port={alpha_port} CPUs=4 RealMemory=64000 Gres=gpu:2
 NodeName=beta NodeHostname={host} NodeAddr=127.0.0.1 Port={beta_port} CPUs=4 RealMemory=64000
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1 PreemptMode=OFF
 PartitionName=low Nodes=beta PriorityTier=1 GraceTime=60 PreemptMode=REQUEUE
 PartitionName=high Nodes=beta PriorityTier=9 PreemptMode=OFF
 """
-"""CPUs and memory are made up, so that several jobs run on a small machine."""
+"""CPUs, memory and GPUs are made up, so that several jobs run on a small machine."""
 
 
 def why_not() -> str | None:
@@ -105,11 +106,7 @@ class SlurmCluster:
 
     def wait_for_nodes(self) -> None:
         """Returns when every node takes jobs."""
-        usable = {"idle", "mixed", "allocated"}
-        self._wait(
-            "the nodes",
-            lambda: [state in usable for state in self._node_states()] == [True, True],
-        )
+        self._wait("the nodes", self._are_usable)
 
     def fail_node(self, node: str) -> None:
         """What a power cut does: the daemon and every process of its jobs are killed at once."""
@@ -120,13 +117,26 @@ class SlurmCluster:
             _kill(process)
         daemon.wait()
 
+    def repair(self) -> None:
+        """Brings failed and drained nodes back."""
+        for node in self.NODES:
+            if node not in self._daemons:
+                self.start_node(node)
+            self._run(
+                "scontrol", "update", f"nodename={node}", "state=resume"
+            )  # fails for a sound one
+        self.wait_for_nodes()
+
     def command(self, *words: str) -> str:
         """Runs a command on the cluster and returns what it wrote."""
-        done = subprocess.run(
-            words, env=self.environment, capture_output=True, text=True, check=False, timeout=60
-        )
+        done = self._run(*words)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
+
+    def _run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words, env=self.environment, capture_output=True, text=True, check=False, timeout=60
+        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -161,6 +171,9 @@ class SlurmCluster:
         key.write_bytes(os.urandom(128))
         key.chmod(0o600)
         (self.folder / "state").mkdir()
+        (self.folder / "gres.conf").write_text(
+            "NodeName=alpha Name=gpu File=/dev/null,/dev/zero\n"
+        )
         controller_port, alpha_port, beta_port = _free_ports(3)
         self.configuration.write_text(
             CONFIGURATION.format(
@@ -197,15 +210,10 @@ class SlurmCluster:
             env=self.environment,
         )
 
-    def _node_states(self) -> list[str]:
-        done = subprocess.run(
-            ["sinfo", "--noheader", "--Node", "--partition=main", "--format=%T"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout.split()
+    def _are_usable(self) -> bool:
+        done = self._run("sinfo", "--noheader", "--Node", "--partition=main", "--format=%T")
+        states = done.stdout.split()
+        return len(states) == len(self.NODES) and set(states) <= {"idle", "mixed", "allocated"}
 
     def _wait(self, what: str, holds: Callable[[], bool]) -> None:
         end = time.monotonic() + START_SECONDS

@@ -41,26 +41,39 @@ def trade_off(lease: Lease) -> Outcome:
     return 20 / (1 + beta), 5 * math.log1p(beta) + lease.config["model"]["latent_dim"] / 32
 
 
-def spec_of(space: Mapping[str, Any], **study: Any) -> Spec:
+def spec_of(space: Mapping[str, Any], run: Mapping[str, Any] | None = None, **study: Any) -> Spec:
     """A spec on the digits."""
     return Spec.from_dict(
-        {"study": {"name": "toy", **study}, "data": {"name": "digits"}, "space": space}
+        {
+            "study": {"name": "toy", **study},
+            "data": {"name": "digits"},
+            "run": run or {},
+            "space": space,
+        }
     )
+
+
+def _stored(spec: Spec) -> dict[str, Any]:
+    document = spec.to_dict()
+    del document["study"]["storage"]
+    return document
 
 
 @dataclass(frozen=True)
 class ToySweep:
-    """A study in a SQLite file, and the spec it was made from."""
+    """A study, in a SQLite file unless a URL says where, and the spec it was made from."""
 
     db: Database
     spec: Spec
 
     @classmethod
-    def create(cls, folder: Path, space: Mapping[str, Any], **study: Any) -> Self:
+    def create(
+        cls, folder: Path, space: Mapping[str, Any], url: str | None = None, **study: Any
+    ) -> Self:
         """Makes the tables, Optuna's study and ours."""
         folder.mkdir(exist_ok=True)
         spec = spec_of(space, **study)
-        db = open_database(f"sqlite:///{folder / 'toy.db'}")
+        db = open_database(url or f"sqlite:///{folder / 'toy.db'}")
         prepare_schema(db)
         create_optuna_study(db, db.url, spec)
         create_study(
@@ -68,6 +81,7 @@ class ToySweep:
             replace(
                 STUDY,
                 name="toy",
+                spec=_stored(spec),
                 trials_wanted=spec.study.trials,
                 distortion=spec.study.distortion,
             ),

@@ -1,81 +1,73 @@
-"""Worker processes that end badly are told apart from those that found nothing to do."""
+"""Worker processes on this machine keep the contract of launchers."""
 
 import os
 import signal
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from rdsweep_command import Rdsweep
-from studies.database import open_database
-from sweeps.devices import Placement
-from sweeps.local_launcher import MAX_RESTARTS, LocalLauncher
-
-Wait = Callable[[Callable[[], bool]], None]
+from launcher_contract import LONG, Crew, LauncherContract
+from sweeps.devices import physical_cores
+from sweeps.launcher import Launcher, WorkerPlan
+from sweeps.local_launcher import LocalLauncher
 
 
-def launcher_of(rdsweep: Rdsweep, study: str) -> LocalLauncher:
-    return LocalLauncher(
-        study=study,
-        url=open_database(rdsweep.url).url,
-        placements=[Placement(device="cpu", threads=1)],
-        logs=rdsweep.folder / "logs",
-    )
+class TestLocalLauncher(LauncherContract):
+    def build(self, plan: WorkerPlan) -> Launcher:
+        return LocalLauncher(plan)
 
+    def unfit(self, plan: WorkerPlan, monkeypatch: pytest.MonkeyPatch) -> tuple[Launcher, str]:
+        return self.build(replace(plan, device="cuda:99")), "A device must be one of .*'cuda:99'"
 
-def test_a_worker_that_cannot_start_is_tried_again_and_then_given_up_with_its_last_line(
-    tmp_path: Path, eventually: Wait
-) -> None:
-    launcher = launcher_of(Rdsweep(tmp_path), "nothing")
-    launcher.start()
-    deaths = []
+    def test_a_worker_that_was_asked_to_leave_by_somebody_else_is_replaced(
+        self, crew_of: Callable[..., Crew]
+    ) -> None:
+        crew = crew_of(epochs=LONG)
+        crew.launcher.scale(1)
+        crew.watch(crew.training, "a trial is in training")
+        os.kill(crew.workers()[0].pid, signal.SIGTERM)
+        crew.watch(lambda: len(crew.workers()) == 2, "another worker has come")
+        assert [(end.reason, end.restarted) for end in crew.ends] == [("left early", True)]
+        assert crew.trials()[0].attempt == 1 or crew.trials()[0].state == "running"
 
-    def all_are_dead() -> bool:
-        deaths.extend(launcher.deaths())
-        return len(deaths) == MAX_RESTARTS + 1
+    def test_a_killed_worker_is_reported_by_its_signal(self, crew_of: Callable[..., Crew]) -> None:
+        crew = crew_of(epochs=LONG)
+        crew.launcher.scale(1)
+        crew.watch(crew.workers, "a worker has come")
+        os.kill(crew.workers()[0].pid, signal.SIGKILL)
+        crew.watch(lambda: crew.ends, "the death is reported")
+        assert crew.ends[0].reason == "killed by SIGKILL"
 
-    eventually(all_are_dead)
-    assert [death.restarted for death in deaths] == [True] * MAX_RESTARTS + [False]
-    assert "there is no file" in deaths[-1].reason
-    assert launcher.running == 0
-    assert not launcher.ended_well
-    assert len({death.worker_id for death in deaths}) == len(deaths)
+    def test_the_database_and_its_password_are_on_no_command_line(
+        self, crew_of: Callable[..., Crew]
+    ) -> None:
+        """Every user of a machine sees the command lines of all processes."""
+        crew = crew_of(epochs=LONG)
+        crew.launcher.scale(1)
+        crew.watch(crew.training, "a trial is in training")
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        words = [word for process in family for word in process.cmdline()]
+        assert "desk" in words
+        assert not any("sqlite" in word for word in words)
 
+    def test_a_worker_and_what_it_started_are_killed_together(
+        self, crew_of: Callable[..., Crew]
+    ) -> None:
+        crew = crew_of(epochs=LONG)
+        crew.launcher.scale(1)
+        crew.watch(crew.training, "a trial is in training")
+        worker = psutil.Process(crew.workers()[0].pid)
+        family = [worker, *worker.children(recursive=True)]
+        assert len(family) == 2, "the worker and the process that makes suggestions"
+        crew.launcher.kill()
+        _, alive = psutil.wait_procs(family, timeout=30)
+        assert alive == []
 
-@pytest.fixture
-def copied(finished: Rdsweep, tmp_path: Path) -> Rdsweep:
-    """A finished study that more workers may register in."""
-    with (
-        closing(sqlite3.connect(finished.folder / "rdsweep.db")) as source,
-        closing(sqlite3.connect(tmp_path / "rdsweep.db")) as copy,
-    ):
-        source.backup(copy)
-    return Rdsweep(tmp_path)
-
-
-def test_a_killed_worker_is_reported_by_its_signal_and_not_replaced_once_stopping(
-    copied: Rdsweep, eventually: Wait
-) -> None:
-    launcher = launcher_of(copied, "small")
-    launcher.start()
-    assert launcher.running == 1
-    os.kill(launcher._seats[0].process.pid, signal.SIGKILL)  # type: ignore[union-attr]
-    launcher.stop()
-    eventually(lambda: launcher.running == 0)
-    (death,) = launcher.deaths()
-    assert death.reason == "killed by SIGKILL"
-    assert not death.restarted
-    assert launcher.deaths() == []
-
-
-def test_a_worker_of_a_finished_study_finds_nothing_to_do_and_ends_well(
-    copied: Rdsweep, eventually: Wait
-) -> None:
-    launcher = launcher_of(copied, "small")
-    launcher.start()
-    eventually(lambda: launcher.running == 0)
-    assert launcher.deaths() == []
-    assert launcher.ended_well
+    def test_without_a_number_there_is_a_worker_for_each_core(
+        self, tmp_path: Path, storage: str
+    ) -> None:
+        plan = self.plan(tmp_path, storage)
+        assert self.build(plan).usual_workers == physical_cores()

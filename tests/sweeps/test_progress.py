@@ -9,7 +9,8 @@ from rich.console import Console
 
 from studies.study_records import get_study
 from sweeps.progress import SweepDisplay, trial_line
-from sweeps.status import render_status, status_of
+from sweeps.status import status_of
+from sweeps.status_text import render_status
 from toy_sweeps import ToySweep
 
 

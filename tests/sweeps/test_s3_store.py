@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from attempts import Scene, trial_config
 from s3_server import S3Server, use_keys
 from store_contract import StoreContract
 from sweeps.artifact_store import StoreError, StoreFull, open_store, store_url
 from sweeps.s3_store import S3Store
 from sweeps.s3_url import S3Url
+from vae_models.data import load_data
+from vae_models.data_config import DataConfig
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +176,37 @@ def test_a_url_is_stored_in_one_spelling() -> None:
     assert store_url(url) == "s3://sweeps/a%20b?endpoint=http://host:9000&region=eu"
     assert S3Url.of(store_url(url)) == S3Url.of(url)
     assert store_url("s3://sweeps/") == store_url("s3://sweeps") == "s3://sweeps"
+
+
+def test_a_trial_goes_on_elsewhere_through_object_storage_bit_for_bit(
+    server: S3Server, tmp_path: Path
+) -> None:
+    digits, config = load_data(DataConfig(name="digits")), trial_config(4)
+    undisturbed = Scene.of(tmp_path / "undisturbed", digits, config)
+    undisturbed.attempt().run()
+    scene = Scene.of(tmp_path / "disturbed", digits, config)
+    scene.store = open_store(server.url("takeover"))
+    scene.one_epoch()
+    scene.one_epoch()
+    assert scene.names == [
+        "checkpoint-000001-001.safetensors",
+        "checkpoint-000002-002.safetensors",
+    ]
+    torn = scene.store.get(scene.key("checkpoint-000002-002.safetensors"))[:-5]
+    scene.store.put(scene.key("checkpoint-000002-002.safetensors"), torn)
+    scene.attempt().run()
+    assert scene.trained_by() == {1: 1, 2: 3, 3: 3, 4: 3}
+    assert scene.names == ["model-003.safetensors"]
+    assert scene.outcome() == undisturbed.outcome()
+
+
+def test_a_trial_whose_server_went_away_is_left_to_be_continued(tmp_path: Path) -> None:
+    digits = load_data(DataConfig(name="digits"))
+    scene = Scene.of(tmp_path / "scene", digits, trial_config(2))
+    with S3Server.running() as short_lived:
+        scene.store = open_store(short_lived.url("gone"))
+        scene.one_epoch()
+    with pytest.raises(StoreError, match=r"must answer .* Trial 0 can be continued once"):
+        scene.attempt(patience_seconds=0.1).run()
+    assert scene.trial.state == "queued"
+    assert scene.deaths() == 0

@@ -300,6 +300,7 @@ class TestOrphans:
     def test_a_whole_suggestion_that_was_never_stored_is_queued(self, tmp_path: Path) -> None:
         sweep = ToySweep.create(tmp_path, TREE, sampler="random", trials=4)
         crashed = sweep.desk()
+        assert acquire_sampler(sweep.db, "toy", "worker", 60)
         trial, suggestion = crashed._ask("random", 4)
         assert sum(counts(sweep.db, "toy").values()) == 0
         release_sampler(sweep.db, "toy", "worker")  # in life, the lease of the dead runs out

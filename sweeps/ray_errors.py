@@ -1,0 +1,63 @@
+"""What Ray's exceptions mean to the user of a sweep, in one line each."""
+
+import re
+from collections.abc import Iterator
+
+from ray.exceptions import AuthenticationError, RayActorError, RayError, RayTaskError
+
+__all__ = ["actor_end_in_words", "why_refused"]
+
+_DEAD_BECAUSE = re.compile(r"The actor is dead because (.+?)(?:\.\s|\.?$)", re.MULTILINE)
+
+
+def why_refused(error: BaseException, address: str) -> str:
+    """Why a cluster cannot be used, and what to do.
+
+    Args:
+        error: what `ray.init` raised.
+        address: of the cluster; empty for one of this run's own.
+    """
+    if not address:
+        return f"A Ray cluster must start on this machine, but: {_one_line(error)}"
+    if any(isinstance(cause, AuthenticationError) for cause in _chain(error)):
+        return (
+            f"The Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN or the file ~/.ray/auth_token as on its head."
+        )
+    said = _one_line(error)
+    if "Version mismatch" in said:
+        return (
+            f"The nodes of the Ray cluster at {address} must run the Ray and the Python of this "
+            f"process, but: {said.removeprefix('Version mismatch: ')}"
+        )
+    if isinstance(error, OSError):
+        return (
+            f"No Ray cluster answers at {address} ({said}); start one with `ray start --head`, or "
+            'say run.ray_address = "local" for one of this run\'s own.'
+        )
+    return f"The Ray cluster at {address} must take this process in, but: {said}"
+
+
+def actor_end_in_words(error: RayError) -> str:
+    """Why a worker's actor ended, or never started.
+
+    Args:
+        error: what waiting for it raised.
+    """
+    if isinstance(error, RayTaskError):
+        return str(error).strip().splitlines()[-1]
+    said = str(error)
+    if not isinstance(error, RayActorError):
+        return _one_line(error)
+    because = _DEAD_BECAUSE.search(said)
+    return because.group(1).strip() if because else _one_line(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
