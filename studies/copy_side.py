@@ -59,8 +59,8 @@ class Side:
             return {}
         key = self.tables.studies.c[self.tables.key]
         with clear_faults(self.where):
-            row = self.connection.execute(select(*columns).where(key == self.study_id)).one()
-        return dict(row._mapping)
+            rows = self.connection.execute(select(*columns).where(key == self.study_id))
+            return dict(rows.mappings().one())
 
     def rows(self, part: Part, *, as_copied: bool) -> list[Row]:
         """Returns what hangs on the study itself in a table, in the order of its keys."""

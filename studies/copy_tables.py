@@ -169,7 +169,9 @@ class StudyTables(ABC):
         )
         if study_id is not None:
             for row in connection.execute(statement):
-                for values, value in zip((found.numbers, found.keys, found.sizes), row, strict=True):
+                for values, value in zip(
+                    (found.numbers, found.keys, found.sizes), row, strict=True
+                ):
                     values.append(value)
         return found
 

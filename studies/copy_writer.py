@@ -24,9 +24,7 @@ def put_study(source: Side, target: Side, name: str) -> bool:
     if form(tuple(wanted.values())) == form(tuple(there.values())):
         return False
     key = tables.studies.c[tables.key]
-    target.connection.execute(
-        update(tables.studies).where(key == target.study_id).values(wanted)
-    )
+    target.connection.execute(update(tables.studies).where(key == target.study_id).values(wanted))
     return True
 
 

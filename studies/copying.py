@@ -17,18 +17,19 @@ from typing import final
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
-from studies.copy_refusals import refuse
+from studies.copy_refusals import CopyError, refuse
 from studies.copy_rows import Digest, canonical_form
 from studies.copy_side import Side
 from studies.copy_tables import StudyTables
 from studies.copy_writer import common_rows, put_study, put_study_parts, put_trials
 from studies.database import Database
-from studies.errors import CopyError
 from studies.retries import retried
 from studies.tables import ArtifactRow, EpochRow
 
-__all__ = ["Errand", "Progress", "Route", "StudyCopy", "check_copy", "copy_study"]
+__all__ = ["CopyError", "Errand", "Progress", "Route", "StudyCopy", "check_copy", "copy_study"]
 
+# What a worker of the target changes meanwhile ends the transaction instead of being written over.
+_ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 _LONGEST_SILENCE = "15min"  # of one connection, while the other one is waited for
 
 Progress = Callable[[int, int], None]
@@ -102,13 +103,14 @@ def check_copy(route: Route, errand: Errand) -> None:
 
     Raises:
         StudyNotFound: If there is no such study.
-        CopyError: If workers are at it, or if the target has another study of that name, or one
-            that has got further.
+        CopyError: If the target has another study of that name, or one that has got further.
     """
     _check(route.target, route, errand)
 
 
-def copy_study(route: Route, errand: Errand, progress: Progress = lambda _done, _all: None) -> StudyCopy:
+def copy_study(
+    route: Route, errand: Errand, progress: Progress = lambda _done, _all: None
+) -> StudyCopy:
     """Copies a study with all that belongs to it; once more only what has changed since.
 
     Args:
@@ -136,6 +138,8 @@ def _copy(target: Database, route: Route, errand: Errand, progress: Progress) ->
         with ExitStack() as stack:
             here = stack.enter_context(route.source.read())
             there = stack.enter_context(target.write())
+            if target.file is None:
+                there.execute(text(_ONE_SNAPSHOT))
             for database, connection in (route.source, here), (target, there):
                 _allow_silence(database, connection)
             return _Copying(route, errand, here, there, progress).run()

@@ -12,6 +12,7 @@ from sweeps.doctor_command import doctor
 from sweeps.init_command import init
 from sweeps.query_command import front, query
 from sweeps.report_command import report
+from sweeps.reproduce_command import reproduce
 from sweeps.run_command import run
 from sweeps.scale_command import scale
 from sweeps.status_command import status
@@ -35,6 +36,7 @@ for command in (
     scale,
     status,
     doctor,
+    reproduce,
     query,
     front,
     report,

@@ -5,11 +5,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from typing import final
 
 from sweeps.errors import SweepError
-from sweeps.ray_messages import Command, Connected, Event, LetGo, Refused
+from sweeps.ray_messages import Answer, Command, Connected, Event, LetGo, Refused
 from sweeps.storage import VARIABLE
 
 __all__ = ["RayConnection"]
@@ -54,19 +53,31 @@ class RayConnection:
         Raises:
             SweepError: there is none.
         """
-        if not self._pipe.poll(CONNECT_SECONDS):
-            self._process.kill()
-            where = self._address or "this machine"
-            message = f"Ray on {where} must answer within {CONNECT_SECONDS:.0f} s, but did not."
-            raise SweepError(message)
-        answers = self.hear()
-        if not answers:
-            raise SweepError(f"Ray must start, but ended: {self.last_words()}")
-        (answer,) = answers
-        if isinstance(answer, Refused):
-            raise SweepError(answer.reason)
-        if not isinstance(answer, Connected):
-            raise TypeError(answer)
+        answer = self._answer()
+        if isinstance(answer, Connected):
+            return answer
+        reason = self._why_not(answer)
+        self._process.kill()
+        self.close(wait=True)
+        raise SweepError(reason)
+
+    def _why_not(self, answer: Refused | None) -> str:
+        if answer is not None:
+            return answer.reason
+        if self._lost:
+            return f"Ray must start, but it ended: {self.last_words()}"
+        where = f"The Ray cluster at {self._address}" if self._address else "Ray on this machine"
+        return f"{where} must answer within {CONNECT_SECONDS:.0f} s, but did not."
+
+    def _answer(self) -> Answer | None:
+        """The first message; None if the process took too long, or was lost."""
+        try:
+            if not self._pipe.poll(CONNECT_SECONDS):
+                return None
+            answer: Answer = self._pipe.recv()
+        except (EOFError, OSError):
+            self._lost = True
+            return None
         return answer
 
     def tell(self, command: Command) -> None:
@@ -76,11 +87,15 @@ class RayConnection:
         except OSError:
             self._lost = True
 
-    def hear(self) -> list[Event]:
-        """What happened since the last call."""
+    def hear(self, seconds: float = 0.0) -> list[Event]:
+        """What happened since the last call.
+
+        Args:
+            seconds: how long to wait for something to happen.
+        """
         events: list[Event] = []
         try:
-            while not self._lost and self._pipe.poll():
+            while not self._lost and self._pipe.poll(0.0 if events else seconds):
                 events.append(self._pipe.recv())
         except (EOFError, OSError):
             self._lost = True
@@ -113,9 +128,8 @@ class RayConnection:
         self._lost = True
 
     def _see_off(self) -> None:
-        end = time.monotonic() + LEAVE_SECONDS
         try:
-            self._process.wait(end - time.monotonic())
+            self._process.wait(LEAVE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -8,6 +8,7 @@ this one stays while workers need it, when that one has gone.
 import os
 import socket
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -28,10 +29,10 @@ from sweeps.ray_messages import (
     LetGo,
     Node,
     Placed,
+    Refused,
     StartWorker,
     StopWorkers,
     WithdrawWorkers,
-    Refused,
 )
 
 __all__ = ["connect", "main"]
@@ -86,12 +87,18 @@ def _join(address: str) -> Connected:
     host, _, port = address.rpartition(":")
     if host and "://" not in address:  # Ray itself would try for half a minute and more
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    return _connected(ray.init(address=address, **_QUIET), own=False)
+    ray.init(address=address, **_QUIET)
+    return _connected(own=False)
 
 
 def _start() -> Connected:
-    options = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    return _connected(ray.init(address="local", **options, **_QUIET), own=True)
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        **_QUIET,
+    )
+    return _connected(own=True)
 
 
 _QUIET: dict[str, Any] = {
@@ -101,20 +108,18 @@ _QUIET: dict[str, Any] = {
 }
 
 
-def _connected(context: Any, *, own: bool) -> Connected:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return Connected(
-        address=str(context.address_info["address"]),
-        own=own,
-        nodes=[
-            Node(
-                cpus=node.get("CPU", 0.0),
-                gpus=node.get("GPU", 0.0),
-                memory=node.get("memory", 0.0),
-            )
-            for node in nodes
-        ],
-    )
+def _connected(*, own: bool) -> Connected:
+    nodes = [
+        Node(
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+            memory=node["Resources"].get("memory", 0.0),
+        )
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"]
+    ]
+    address = ray.get_runtime_context().gcs_address
+    return Connected(address=address, own=own, nodes=nodes)
 
 
 @final
@@ -124,15 +129,15 @@ class _Seat:
 
     Attributes:
         worker_id: the worker.
-        actor: handle of the actor.
-        here: resolves when the actor has a place.
-        end: resolves when the worker has ended.
+        actor: handle of its actor.
+        here: when the actor has a place.
+        end: when the worker has ended: its exit status and the last line that it wrote.
     """
 
     worker_id: str
     actor: Any
-    here: Any
-    end: Any
+    here: "ray.ObjectRef[bool]"
+    end: "ray.ObjectRef[tuple[int, str]]"
 
 
 @final
@@ -148,7 +153,7 @@ class _Driver:
 
     def serve(self) -> None:
         """Returns when it is let go, and no worker needs it."""
-        cloudpickle.register_pickle_by_value(ray_worker)
+        cloudpickle.register_pickle_by_value(ray_worker)  # type: ignore[no-untyped-call]
         while not (self._let_go and self._is_dispensable):
             self._listen()
             self._look()
@@ -182,11 +187,8 @@ class _Driver:
                 self._let_go = True
 
     def _start(self, command: StartWorker) -> None:
-        lasting = {
-            "lifetime": "detached",
-            "name": f"rdsweep worker {command.worker_id}",
-        }
-        actor = (
+        lasting = {"lifetime": "detached", "name": f"rdsweep worker {command.worker_id}"}
+        actor: Any = (  # a class has no `remote` before Ray wraps it
             ray.remote(ray_worker.RayWorker)
             .options(
                 num_cpus=command.cpus,
@@ -200,16 +202,18 @@ class _Driver:
             )
             .remote()
         )
-        end = actor.run.remote(
-            command.words, command.environment, command.log, alone=self._detached
-        )
         seat = _Seat(
-            worker_id=command.worker_id, actor=actor, here=actor.is_here.remote(), end=end
+            worker_id=command.worker_id,
+            actor=actor,
+            end=actor.run.remote(
+                command.words, command.environment, command.log, alone=self._detached
+            ),
+            here=actor.is_here.remote(),
         )
         self._seats[command.worker_id] = seat
         self._waiting.add(command.worker_id)
 
-    def _kill(self, worker_ids: Any) -> None:
+    def _kill(self, worker_ids: Iterable[str]) -> None:
         for worker_id in list(worker_ids):
             with suppress(RayError, ValueError):
                 ray.kill(self._seats[worker_id].actor)
@@ -219,7 +223,7 @@ class _Driver:
         seats = list(self._seats.values())
         if not seats:
             return
-        pending = [seat.end for seat in seats]
+        pending: list[ray.ObjectRef[Any]] = [seat.end for seat in seats]
         pending += [seat.here for seat in seats if seat.worker_id in self._waiting]
         done = set(ray.wait(pending, num_returns=len(pending), timeout=LOOK_SECONDS)[0])
         for seat in seats:
@@ -242,7 +246,7 @@ class _Driver:
             self._launcher.send(event)
 
 
-def _resolves(reference: Any) -> bool:
+def _resolves(reference: "ray.ObjectRef[bool]") -> bool:
     try:
         ray.get(reference)
     except RayError:

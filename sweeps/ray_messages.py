@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 __all__ = [
+    "Answer",
     "Command",
     "Connected",
     "Ended",
@@ -117,6 +118,9 @@ class Refused:
     reason: str
 
 
+Answer = Connected | Refused
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Placed:
@@ -147,4 +151,4 @@ class Ended:
     dead: bool
 
 
-Event = Connected | Refused | Placed | Ended
+Event = Placed | Ended

@@ -76,7 +76,9 @@ class RayWorker:
     ) -> "subprocess.Popen[bytes]":
         has_directory = Path(log).parent.is_dir()
         self._log = log if has_directory else _OWN_LOG
-        stream = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if has_directory else 2
+        stream = (
+            os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if has_directory else 2
+        )
         try:
             self._log_start = os.fstat(stream).st_size
             # -P: a `reports` or `studies` in the working directory must not hide our packages

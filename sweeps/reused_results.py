@@ -13,7 +13,7 @@ from sweeps.equivalence import fixed_sigma2
 from vae_models.config import TrialConfig
 from vae_models.likelihood_kinds import AMOUNTS_TO, loss_note
 
-__all__ = ["reuse_results", "with_variance"]
+__all__ = ["reuse_results", "taken_over", "with_variance"]
 
 _SAME = 1e-9
 
@@ -47,11 +47,29 @@ def reuse_results(db: Database, lease: Lease, pixels: int, examples: int) -> boo
     evaluation = None
     if source.state == "complete":
         before, now = map(TrialConfig.from_dict, (source.config, lease.config))
-        measured = evaluation_of(source)
-        taken = _under(measured, before, now, pixels)
-        evaluation = replace(taken, notes=tuple(_notes(taken, before, now, examples)))
+        evaluation = taken_over(evaluation_of(source), before, now, pixels, examples)
     reuse_trial(db, lease, source.number, evaluation)
     return True
+
+
+def taken_over(
+    metrics: EvaluationRecord,
+    before: TrialConfig,
+    now: TrialConfig,
+    pixels: int,
+    examples: int,
+) -> EvaluationRecord:
+    """The metrics of a trial that is not trained, from those of an equivalent one.
+
+    Args:
+        metrics: Of the trial that was trained.
+        before: Its settings.
+        now: Settings of the trial that takes them over.
+        pixels: N = C·H·W of the data.
+        examples: Size of the training split.
+    """
+    taken = _under(metrics, before, now, pixels)
+    return replace(taken, notes=tuple(_notes(taken, before, now, examples)))
 
 
 def _under(

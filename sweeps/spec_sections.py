@@ -127,7 +127,8 @@ class StudySpec(_Section):
         sampler: One of `SAMPLERS`.
         distortion: Which distortion is minimised beside the rate.
         seed: Of the sampler.
-        artifacts: The directory of large files; empty for one beside the database.
+        artifacts: Where large files go, a directory, file:///DIRECTORY or s3://BUCKET/PREFIX; empty
+            for a directory beside the database.
         max_attempts: How many attempts may end without a result before a trial counts as failed.
         dedupe: Whether a trial takes over the results of a finished one that is the same training
             up to the scale of its loss (`sweeps.equivalence`), instead of training again.

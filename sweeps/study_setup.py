@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from studies.database import Database, prepare_schema
+from studies.database import Database, prepare_schema, schema_version
 from studies.errors import StudyExists, StudyNotFound
 from studies.linear_vae import gaussian_nll
 from studies.rate_distortion import shannon_rate
 from studies.records import StudyRecord
 from studies.study_records import create_study, get_study, update_study
+from studies.tables import SCHEMA_VERSION
 from sweeps.artifact_store import open_store
 from sweeps.errors import SweepError
 from sweeps.optuna_store import create_optuna_study
@@ -48,9 +49,7 @@ def prepare_study(spec: Spec, db: Database) -> StudyRecord:
     data = load_data(spec.data)
     check_data(spec, data)
     record = _study_record(spec, db, data)
-    store = open_store(record.artifacts_url)
-    store.create()
-    store.check()
+    open_store(_artifacts_url(db, record)).check()
     prepare_schema(db)
     try:
         existing = get_study(db, spec.study.name)
@@ -62,6 +61,14 @@ def prepare_study(spec: Spec, db: Database) -> StudyRecord:
     _refuse_mixing(existing, record)
     update_study(db, record)
     return get_study(db, spec.study.name)
+
+
+def _artifacts_url(db: Database, record: StudyRecord) -> str:
+    """Where the study's files are already, or where they are to go."""
+    if schema_version(db) == SCHEMA_VERSION:
+        with suppress(StudyNotFound):
+            return get_study(db, record.name).artifacts_url
+    return record.artifacts_url
 
 
 def check_data(spec: Spec, data: DataSet) -> None:

@@ -30,3 +30,27 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[name] = "unknown"
     return versions
+
+
+def process_versions(device: str, threads: int) -> dict[str, str | int]:
+    """All that is known of a process and can move a number: packages, CPU threads, hardware.
+
+    Args:
+        device: The torch device that it trains on.
+        threads: Its CPU threads: sums of parts round otherwise than one sum.
+    """
+    return {**package_versions(), "threads": threads, "hardware": hardware_of(device)}
+
+
+def hardware_of(device: str) -> str:
+    """The model of the GPU, or of this machine's CPU."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next((name for name in names if name), platform.processor() or platform.machine())

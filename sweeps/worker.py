@@ -12,7 +12,7 @@ import time
 import traceback
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import psutil
@@ -36,8 +36,9 @@ from sweeps.launcher import LEFT_EARLY
 from sweeps.reused_results import reuse_results
 from sweeps.spec import Spec
 from sweeps.stopping import StopRequest
-from sweeps.versions import package_versions
-from vae_models.data import DataSet, load_data
+from sweeps.study_data import study_data
+from sweeps.versions import process_versions
+from vae_models.data import DataSet
 
 __all__ = ["WorkerOptions", "run_worker"]
 
@@ -99,9 +100,9 @@ def run_worker(study: str, db: Database, options: WorkerOptions) -> int:
                 db=db,
                 study=record,
                 spec=spec,
-                data=_data_of(record, spec).to(device),
+                data=study_data(record, spec).to(device),
                 device=device,
-                store=open_store(record.artifacts_url),
+                store=_store_of(record),
                 worker_id=worker_id,
                 desk=desk,
                 heartbeat=heartbeat,
@@ -118,24 +119,18 @@ def run_worker(study: str, db: Database, options: WorkerOptions) -> int:
     return 0 if why is None or stop.drained else LEFT_EARLY
 
 
+def _store_of(record: StudyRecord) -> ArtifactStore:
+    """The study's store, once it has taken a file: not only after hours of training."""
+    store = open_store(record.artifacts_url)
+    store.check(create=False)
+    return store
+
+
 def _device(wanted: str) -> str:
     if wanted == "auto":
         return placements("auto", 1, 1)[0].device
     check_device(wanted)
     return wanted
-
-
-def _data_of(record: StudyRecord, spec: Spec) -> DataSet:
-    root = record.data["root"]  # absolute: this worker may stand elsewhere
-    data = load_data(spec.data if root is None else replace(spec.data, root=root))
-    if data.checksum != record.data["checksum"]:
-        message = (
-            f"The data must be what study {record.name!r} was made with (checksum "
-            f"{record.data['checksum'][:12]}), but {data.name!r} here has {data.checksum[:12]}; "
-            "restore that data or start a new study."
-        )
-        raise SweepError(message)
-    return data
 
 
 def _register(
@@ -150,7 +145,7 @@ def _register(
         pid=process.pid,
         process_started_at=process.create_time(),
         device=device,
-        versions=package_versions(),
+        versions=process_versions(device, options.threads),
         launcher_id=options.launcher_id,
     )
 

@@ -13,8 +13,10 @@ from studies.database import Database
 from studies.queries import query_trials
 from studies.queue import outlook
 from studies.records import TrialRecord
+from studies.study_records import get_study
 from sweeps.optuna_store import load_optuna_study
-from sweeps.space import fingerprint
+from sweeps.space import Space, fingerprint
+from sweeps.spec import Spec
 from vae_models.config import TrialConfig
 
 Rows = dict[str, Counter[tuple[Any, ...]]]
@@ -59,19 +61,25 @@ def check_finished(db: Database, study: str, trials: int) -> list[TrialRecord]:
     assert len({record.number for record in records}) == trials
     twice = Counter(fingerprint(record.parameters) for record in records)
     assert {key: count for key, count in twice.items() if count > 1} == {}
-    _check_optuna(records, optuna_trials(db, study))
+    _check_optuna(records, optuna_trials(db, study), _space(db, study))
     return records
 
 
-def _check_optuna(records: list[TrialRecord], theirs: dict[int, FrozenTrial]) -> None:
+def _space(db: Database, study: str) -> Space:
+    record = get_study(db, study)
+    return Space(Spec.from_dict(record.spec), math.prod(record.data["image_shape"]))
+
+
+def _check_optuna(
+    records: list[TrialRecord], theirs: dict[int, FrozenTrial], space: Space
+) -> None:
     known = {record.number: record for record in records}
     rejected = [trial for number, trial in theirs.items() if number not in known]
     assert {trial.state for trial in rejected} <= {TrialState.FAIL}
     for number, record in known.items():
         other = theirs[number]
         assert other.state is _state(record), (number, record.state, other.state)
-        params = {name: other.params[name] for name in record.parameters}
-        assert fingerprint(params) == fingerprint(record.parameters)
+        assert other.params == space.encode(record.parameters), number
         if record.state == "complete":
             assert other.values == [record.rate_nats, record.distortion_se], number
         if record.state == "diverged":

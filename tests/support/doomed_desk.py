@@ -16,15 +16,11 @@ from typing import Any
 POINTS = (
     "before ask",
     "after ask",
-    "in the middle of a suggestion",
     "before the mark",
-    "after the mark",
     "before the queue",
     "after the queue",
-    "before the constraint",
     "before telling",
     "after telling",
-    "after noting that it told",
 )
 """From the sampler's suggestion to its being told the outcome; see `sweeps.suggestions`."""
 
@@ -53,15 +49,11 @@ def _places() -> dict[str, tuple[Any, str]]:
     return {
         "before ask": (Study, "ask"),
         "after ask": (Study, "ask"),
-        "in the middle of a suggestion": (Trial, "_suggest"),
         "before the mark": (Trial, "set_user_attr"),
-        "after the mark": (Trial, "set_user_attr"),
         "before the queue": (suggestions, "add_trials"),
         "after the queue": (suggestions, "add_trials"),
-        "before the constraint": (Trial, "set_constraint"),
         "before telling": (Study, "tell"),
         "after telling": (Study, "tell"),
-        "after noting that it told": (suggestions, "mark_told"),
     }
 
 

@@ -260,6 +260,7 @@ def prepared(url: str, folder: Path, *, epochs: int, trials: int) -> Database:
     """A database with a study of digits whose trials take so many epochs."""
     document = tomllib.loads(SPEC.format(epochs=epochs))
     document["study"] |= {"artifacts": str(folder / "files"), "trials": trials}
+    document["evaluation"] = {"iwae_samples": 0, "diagnostic_examples": 0}
     db = open_database(url, patience_seconds=60)
     prepare_study(Spec.from_dict(document), db)
     return db

@@ -82,6 +82,7 @@ class SlurmCluster:
 
     folder: Path
     _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _old: set[str] = field(default_factory=set)
 
     NODES = ("alpha", "beta")
 
@@ -149,6 +150,11 @@ class SlurmCluster:
         self.command("scancel", "--signal=KILL", "--full", "--quiet", "--user", user)
         self.command("scancel", "--quiet", "--user", user)
         self._wait("the end of all jobs", lambda: not self.command("squeue", "--noheader"))
+        self._old = set(self._jobs())
+
+    def states(self) -> list[str]:
+        """State and number of requeues of each job since `cancel_all`, ended ones too."""
+        return [state for job, state in self._jobs().items() if job not in self._old]
 
     def stop(self) -> None:
         """Ends all jobs and daemons; nothing of them stays behind."""
@@ -209,6 +215,13 @@ class SlurmCluster:
             start_new_session=True,
             env=self.environment,
         )
+
+    def _jobs(self) -> dict[str, str]:
+        """Every job that the controller remembers."""
+        columns = "--Format=JobArrayID:30,State:30,RestartCnt:10"
+        shown = self.command("squeue", "--noheader", "--array", "--states=all", columns)
+        words = [line.split() for line in shown.splitlines()]
+        return {job: f"{state} {requeues}" for job, state, requeues in words}
 
     def _are_usable(self) -> bool:
         done = self._run("sinfo", "--noheader", "--Node", "--partition=main", "--format=%T")

@@ -8,6 +8,8 @@ import pytest
 
 from rdsweep_command import Rdsweep
 
+pytest.register_assert_rewrite("launcher_contract")
+
 
 @pytest.fixture
 def rdsweep(tmp_path: Path) -> Iterator[Rdsweep]:
@@ -27,13 +29,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Rdsweep:
 
 
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Waits until a condition holds, at most a minute."""
+def eventually() -> Callable[[Callable[[], object]], None]:
+    """Waits until a condition holds, at most two minutes."""
 
-    def wait(condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 60
+    def wait(condition: Callable[[], object]) -> None:
+        end = time.monotonic() + 120
         while not condition():
-            assert time.monotonic() < end, "the condition did not come true within a minute"
+            assert time.monotonic() < end, "the condition did not come true within two minutes"
             time.sleep(0.05)
 
     return wait
