@@ -14,7 +14,7 @@ from sweeps.errors import SweepError
 from sweeps.launcher import MAX_RESTARTS, Launcher, LauncherKind, WorkerEnd, WorkerPlan
 from sweeps.slurm_job import SlurmJob
 from sweeps.slurm_queue import cancel, job_states, run_slurm, terminate
-from sweeps.slurm_seat import GONE, Seat
+from sweeps.slurm_seat import Seat
 from sweeps.slurm_submission import device_of, problem, submit, threads_of
 from sweeps.worker_process import worker_command, worker_words
 
@@ -207,7 +207,7 @@ class SlurmLauncher(Launcher):
         states = job_states([seat.job_id for seat in self._seats])
         self._looked = time.monotonic()
         for seat in self._seats:
-            seat.state = states.get(seat.job_id, GONE)
+            seat.hear(states.get(seat.job_id))
 
     def _look_if_possible(self) -> None:
         """The same, now; if the controller does not answer, its last answer has to do."""

@@ -1,7 +1,7 @@
 """A worker's place on a Slurm cluster: its job, and how the job's workers ended."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -24,7 +24,8 @@ REASONS = {
     "TIMEOUT": "reached the time limit of its job before it had left (run.grace_seconds)",
 }
 REQUEUED = "its job was requeued by Slurm (a failed node, or too little time to leave)"
-GONE = JobState(state="GONE", restarts=0, preempted=False, reason="")
+UNKNOWN = JobState(state="UNKNOWN", restarts=0, preempted=False, reason="")
+CANCELLED = replace(UNKNOWN, state="CANCELLED")
 
 
 @final
@@ -37,7 +38,7 @@ class Seat:
         token: part of the workers' ids.
         logs: the directory that they write to.
         restarts: jobs that took the place of one that failed, since the sweep got on.
-        state: what the controller said last; None until it was asked, GONE if it forgot the job.
+        state: what the controller said last; None until it was asked.
         requeues: how often the job came back, as far as that is accounted for.
         surplus: its worker drains, and is not to come back.
     """
@@ -49,6 +50,15 @@ class Seat:
     state: JobState | None = None
     requeues: int = 0
     surplus: bool = False
+
+    def hear(self, state: JobState | None) -> None:
+        """Takes note of what the controller says of the job; None if it does not know it.
+
+        It forgets a job some minutes after its end, and at once if it is a task of an array that
+        was cancelled before it ran.
+        """
+        forgotten = UNKNOWN if self._log.exists() else CANCELLED
+        self.state = forgotten if state is None else state
 
     @property
     def job_id(self) -> str:
@@ -83,7 +93,7 @@ class Seat:
     @property
     def found_no_work(self) -> bool:
         """Whether the last worker left because nothing was left to do."""
-        return self._last_line() == DONE_MARK
+        return _last_line(self._log) == DONE_MARK
 
     @property
     def was_dismissed(self) -> bool:
@@ -93,10 +103,10 @@ class Seat:
     @property
     def reason(self) -> str:
         """Why the job is over, in words."""
-        state = self.state or GONE
+        state = self.state or UNKNOWN
         if state.is_stuck:
             return f"its node could not start it ({state.reason})"
-        said = self._last_line() or _last_line(self.job.paths.stdout)
+        said = _last_line(self._log) or _last_line(self.job.paths.stdout)
         missing = f"its job wrote nothing ({state.state}): do all nodes see {self.logs}?"
         return REASONS.get(state.state) or said or missing
 
@@ -106,15 +116,16 @@ class Seat:
         The node may have failed, or only be out of reach: they may be alive.
         """
         while self.state is not None and self.requeues < self.state.restarts:
-            last = self._last_line()
+            last = _last_line(self._log)
             if last and not last.startswith(MARK):
                 yield WorkerEnd(
                     worker_id=self.worker_id, reason=REQUEUED, restarted=True, dead=False
                 )
             self.requeues += 1
 
-    def _last_line(self) -> str:
-        return _last_line(worker_log(self.logs, self.worker_id))
+    @property
+    def _log(self) -> Path:
+        return worker_log(self.logs, self.worker_id)
 
 
 def _last_line(file: Path) -> str:

@@ -1,5 +1,6 @@
 """Workers in jobs of a real Slurm: they go and come back with their jobs, and lose nothing."""
 
+import getpass
 import os
 import time
 import tomllib
@@ -154,11 +155,22 @@ def test_jobs_that_wait_are_cancelled_first_and_name_no_worker(
     assert launcher.running == 3
     launcher.stop()
     assert launcher.running == 0
-    assert slurm.states() == ["CANCELLED 0"] * 4
     again = SlurmLauncher(plan_of(tmp_path, slurm={"hold": True}))
     again.scale(1)
     assert again.kill() == []
-    assert slurm.states() == ["CANCELLED 0"] * 5
+    assert slurm.command("squeue", "--noheader") == ""
+
+
+def test_jobs_that_a_person_cancels_before_they_run_are_not_submitted_again(
+    slurm: SlurmCluster, tmp_path: Path
+) -> None:
+    """The controller forgets them at once."""
+    sweep = Sweep.of(tmp_path, trials=1, slurm={"hold": True})
+    sweep.launcher.scale(3)
+    slurm.command("scancel", "--state=PENDING", "--user", getpass.getuser())
+    sweep.watch_to_the_end()
+    assert [end.reason for end in sweep.ends] == ["its job was cancelled"] * 3
+    assert not any(end.restarted for end in sweep.ends)
 
 
 def test_a_worker_gets_one_gpu_where_the_partition_has_any_and_none_where_it_has_none(
