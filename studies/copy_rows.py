@@ -54,7 +54,7 @@ def read_chunk(
         for column in trials.columns
     ]
     key = tables.trial_key
-    rows = connection.execute(select(key, *columns).where(key.in_(wanted)))
+    rows = connection.execute(select(key, *columns).where(key.in_(wanted))).all()
     found = {numbers[row[0]]: tuple(row[1:]) for row in rows}
     parts = [_rows_of(connection, tables, part, numbers, as_copied) for part in tables.trial_parts]
     return Chunk({number: found[number] for number in keys}, parts)
@@ -70,7 +70,7 @@ def _rows_of(
     joined = tables.trials.table
     statement = part.owned_by(list(numbers), as_copied=as_copied, joined=joined)
     rows: defaultdict[int, list[Row]] = defaultdict(list)
-    for row in connection.execute(statement):
+    for row in connection.execute(statement).all():
         rows[numbers[row[0]]].append(tuple(row[1:]))
     return rows
 
@@ -116,27 +116,36 @@ def canonical_form(columns: Sequence[Column[Any]]) -> Callable[[Row], str]:
 
 @final
 class Digest:
-    """Sums up a study while it is read: a checksum, and how many rows there are of each kind."""
+    """Sums up a study while it is read: a checksum, and how many rows there are of each kind.
+
+    Args:
+        tables: Where the study is.
+    """
 
     def __init__(self, tables: StudyTables) -> None:
+        self._tables = tables
         self._canon = Canon(tables)
-        self._names = self._canon._names  # noqa: SLF001  (of the same file)
         self._sum = hashlib.sha256()
         self.counts: Counter[str] = Counter()
-        self._trials = tables.trials.table.name
 
-    def add_rows(self, name: str, rows: Sequence[str]) -> None:
-        """Adds rows in their canonical form."""
+    def add_rows(self, columns: Sequence[Column[Any]], name: str, rows: Sequence[Row]) -> None:
+        """Adds rows that hang on the study, or its own."""
         self.counts[name] += len(rows)
-        self._add("\n".join([name, *rows]))
+        self._add("\n".join([name, *map(canonical_form(columns), rows)]))
 
-    def add_chunk(self, chunk: Chunk) -> None:
-        """Adds trials in the order of their numbers."""
-        for number in sorted(chunk.trials):
-            self._add(self._canon.trial(chunk, number))
-        self.counts[self._trials] += len(chunk.trials)
-        for name, part in zip(self._names, chunk.parts, strict=True):
-            self.counts[name] += sum(map(len, part.values()))
+    def add_chunk(self, chunk: Chunk) -> dict[int, str]:
+        """Adds trials, and returns what was added of each.
+
+        Args:
+            chunk: Trials that come after those that were added before.
+        """
+        texts = {number: self._canon.trial(chunk, number) for number in sorted(chunk.trials)}
+        for text in texts.values():
+            self._add(text)
+        self.counts[self._tables.trials.table.name] += len(texts)
+        for part, rows in zip(self._tables.trial_parts, chunk.parts, strict=True):
+            self.counts[part.table.name] += sum(map(len, rows.values()))
+        return texts
 
     @property
     def hexdigest(self) -> str:

@@ -62,6 +62,10 @@ class Side:
             rows = self.connection.execute(select(*columns).where(key == self.study_id))
             return dict(rows.mappings().one())
 
+    def again(self, name: str) -> Side:
+        """Returns the same study with what was written of it meanwhile."""
+        return Side.of(self.where, self.connection, self.tables, name)
+
     def rows(self, part: Part, *, as_copied: bool) -> list[Row]:
         """Returns what hangs on the study itself in a table, in the order of its keys."""
         if self.study_id is None:

@@ -12,47 +12,61 @@ from studies.copy_side import Side
 from studies.copy_tables import Part
 
 
-def put_study(source: Side, target: Side, name: str) -> bool:
-    """Writes the study's own row; returns whether it was new or has changed."""
+def put_study(wanted: Mapping[str, Any], target: Side, name: str) -> bool:
+    """Writes the study's own row; returns whether it was new or has changed.
+
+    Args:
+        wanted: Its columns as they are to be.
+        target: Where to.
+        name: Its name there.
+    """
     tables = target.tables
-    wanted, there = source.tables.renamed(source.study(), name), target.study()
     if target.study_id is None:
-        values = wanted | {tables.name: name}
+        values = {**wanted, tables.name: name}
         target.connection.execute(insert(tables.studies).values(values))
         return True
     form = canonical_form(tables.study_columns)
-    if form(tuple(wanted.values())) == form(tuple(there.values())):
+    if form(tuple(wanted.values())) == form(tuple(target.study().values())):
         return False
     key = tables.studies.c[tables.key]
-    target.connection.execute(update(tables.studies).where(key == target.study_id).values(wanted))
+    statement = update(tables.studies).where(key == target.study_id).values(wanted)
+    target.connection.execute(statement)
     return True
 
 
-def put_study_parts(source: Side, target: Side) -> bool:
-    """Writes what hangs on the study itself; returns whether anything was new or has changed."""
-    changes = [
-        _put_part(source.rows(mine, as_copied=True), target, theirs)
-        for mine, theirs in zip(source.tables.study_parts, target.tables.study_parts, strict=True)
-    ]
-    return any(changes)
+def put_part(wanted: Sequence[Row], target: Side, part: Part) -> bool:
+    """Writes what hangs on the study itself in a table; returns whether anything has changed."""
+    rows = common_rows(part, target.rows(part, as_copied=False), wanted)
+    form = canonical_form(part.columns)
+    if list(map(form, rows)) == list(map(form, wanted)):
+        return False
+    connection, table = target.connection, part.table
+    if rows and part.others_stay:
+        gone = [dict(zip(part.order, _key_of(part)(row), strict=True)) for row in rows]
+        same = [table.c[name] == bindparam(f"old_{name}") for name in part.order]
+        values = [{f"old_{name}": value for name, value in key.items()} for key in gone]
+        connection.execute(delete(table).where(*same), values)
+    elif rows:
+        connection.execute(delete(table).where(table.c[part.owner] == target.study_id))
+    _insert(connection, part, ((target.study_id, row) for row in wanted))
+    return True
 
 
-def put_trials(source: Chunk, target: Side) -> int:
+def put_trials(source: Chunk, texts: Mapping[int, str], target: Side) -> int:
     """Writes those trials that are new or have changed; returns how many.
 
     Args:
         source: The trials as they are to be.
+        texts: The same in their canonical form, ascending.
         target: Where to; its index is that from before the copy.
     """
-    known = target.index.keys_of(source.trials)
+    known = target.index.keys_of(texts)
     there = target.chunk(known, as_copied=False) if known else None
     canon = Canon(target.tables)
     changed = [
         number
-        for number in sorted(source.trials)
-        if there is None
-        or number not in known
-        or canon.trial(source, number) != canon.trial(there, number)
+        for number, text in texts.items()
+        if there is None or number not in known or canon.trial(there, number) != text
     ]
     if changed:
         _put_changed(source, target, {n: known[n] for n in changed if n in known}, changed)
@@ -72,23 +86,6 @@ def _key_of(part: Part) -> Any:  # noqa: ANN401  (a function of a row)
     names = [column.name for column in part.columns]
     places = [names.index(name) for name in part.order]
     return lambda row: tuple(row[place] for place in places)
-
-
-def _put_part(wanted: Sequence[Row], target: Side, part: Part) -> bool:
-    rows = common_rows(part, target.rows(part, as_copied=False), wanted)
-    form = canonical_form(part.columns)
-    if list(map(form, rows)) == list(map(form, wanted)):
-        return False
-    connection, table = target.connection, part.table
-    if rows and part.others_stay:
-        gone = [dict(zip(part.order, _key_of(part)(row), strict=True)) for row in rows]
-        same = [table.c[name] == bindparam(f"old_{name}") for name in part.order]
-        values = [{f"old_{name}": value for name, value in key.items()} for key in gone]
-        connection.execute(delete(table).where(*same), values)
-    elif rows:
-        connection.execute(delete(table).where(table.c[part.owner] == target.study_id))
-    _insert(connection, part, ((target.study_id, row) for row in wanted))
-    return True
 
 
 def _put_changed(

@@ -9,7 +9,8 @@ nothing is copied over a copy that has got further than its original.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import final
@@ -18,10 +19,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from studies.copy_refusals import CopyError, refuse
-from studies.copy_rows import Digest, canonical_form
+from studies.copy_rows import Digest
 from studies.copy_side import Side
-from studies.copy_tables import StudyTables
-from studies.copy_writer import common_rows, put_study, put_study_parts, put_trials
+from studies.copy_tables import Part, StudyTables
+from studies.copy_writer import common_rows, put_part, put_study, put_trials
 from studies.database import Database
 from studies.retries import retried
 from studies.tables import ArtifactRow, EpochRow
@@ -142,7 +143,9 @@ def _copy(target: Database, route: Route, errand: Errand, progress: Progress) ->
                 there.execute(text(_ONE_SNAPSHOT))
             for database, connection in (route.source, here), (target, there):
                 _allow_silence(database, connection)
-            return _Copying(route, errand, here, there, progress).run()
+            pairs = _pairs(route, errand, here, there)
+            refuse(errand.study, errand.name, pairs)
+            return _Copying(errand, pairs, progress).run()
     except IntegrityError as error:
         reason = str(error.orig).strip().splitlines()[0]
         raise CopyError(
@@ -176,93 +179,95 @@ class _Copying:
     """One study on its way, inside a transaction on either side."""
 
     def __init__(
-        self,
-        route: Route,
-        errand: Errand,
-        here: Connection,
-        there: Connection,
-        progress: Progress,
+        self, errand: Errand, pairs: Sequence[tuple[Side, Side]], progress: Progress
     ) -> None:
-        self._route, self._errand = route, errand
-        self._connections = here, there
+        self._errand = errand
+        self._pairs = [pair for pair in pairs if pair[0].study_id is not None]
+        self._is_new = pairs[0][1].study_id is None
         self._progress = progress
-        self._done = 0
+        self._done, self._all = 0, 2 * sum(len(source.index) for source, _ in self._pairs)
 
     def run(self) -> StudyCopy:
-        """Writes, reads back and compares."""
-        pairs = self._pairs()
-        refuse(self._errand.study, self._errand.name, pairs)
-        self._all = 2 * sum(len(source.index) for source, _ in pairs)
-        is_new = pairs[0][1].study_id is None
-        present = [place for place, (source, _) in enumerate(pairs) if source.study_id is not None]
-        changed, written = False, 0
-        for place in present:
-            source, target = pairs[place]
-            changed |= put_study(source, target, self._errand.name)
-            target = self._pairs()[place][1]  # it has a key now
-            changed |= put_study_parts(source, target)
-            trials = self._put_trials(source, target)
-            changed |= trials > 0
-            written += trials if place == 0 else 0
-        digests = [self._verify(*self._pairs()[place]) for place in present]
-        sums = "".join(digest.hexdigest for digest in digests)
-        counts = digests[0].counts
+        """Writes what is new, reads it back and compares."""
+        passages = [self._pass(source, target) for source, target in self._pairs]
+        counts, sizes = passages[0].counts, [len(source.index) for source, _ in self._pairs]
+        sums = "".join(passage.checksum for passage in passages)
         return StudyCopy(
             study=self._errand.study,
             name=self._errand.name,
-            is_new=is_new,
-            written=written,
-            changed=changed,
-            trials=len(pairs[0][0].index),
+            is_new=self._is_new,
+            written=passages[0].written,
+            changed=any(passage.changed for passage in passages),
+            trials=sizes[0],
             epochs=counts[EpochRow.__tablename__],
             artifacts=counts[ArtifactRow.__tablename__],
-            suggestions=len(pairs[1][0].index) if 1 in present else None,
+            suggestions=sizes[1] if len(sizes) > 1 else None,
             checksum=hashlib.sha256(sums.encode()).hexdigest(),
         )
 
-    def _pairs(self) -> list[tuple[Side, Side]]:
-        return _pairs(self._route, self._errand, *self._connections)
-
-    def _put_trials(self, source: Side, target: Side) -> int:
+    def _pass(self, source: Side, target: Side) -> _Passage:
+        """Copies what one program keeps of the study."""
+        name = self._errand.name
+        wanted = Digest(source.tables)
+        columns, study = source.tables.study_columns, source.tables.renamed(source.study(), name)
+        wanted.add_rows(columns, source.tables.studies.name, [tuple(study.values())])
+        changed = put_study(study, target, name)
+        target = target.again(name) if target.study_id is None else target
+        for mine, theirs in _zipped(source.tables.study_parts, target.tables.study_parts):
+            rows = source.rows(mine, as_copied=True)
+            wanted.add_rows(mine.columns, mine.table.name, rows)
+            changed |= put_part(rows, target, theirs)
         written = 0
         for keys in source.index.chunks():
-            written += put_trials(source.chunk(keys, as_copied=True), target)
+            chunk = source.chunk(keys, as_copied=True)
+            written += put_trials(chunk, wanted.add_chunk(chunk), target)
             self._go_on(len(keys))
-        return written
+        if changed or written:
+            self._compare(wanted, self._read_back(source, target.again(name)), target.where)
+        return _Passage(wanted.counts, wanted.hexdigest, written, changed=changed or written > 0)
 
-    def _verify(self, source: Side, target: Side) -> Digest:
-        """Returns the sum of a study that is the same on both sides."""
-        wanted, found = Digest(source.tables), Digest(target.tables)
-        study = source.tables.renamed(source.study(), self._errand.name)
-        for digest, side, values in (wanted, source, study), (found, target, target.study()):
-            form = canonical_form(side.tables.study_columns)
-            digest.add_rows(side.tables.studies.name, [form(tuple(values.values()))])
-        for mine, theirs in zip(source.tables.study_parts, target.tables.study_parts, strict=True):
-            rows = source.rows(mine, as_copied=True)
-            common = common_rows(theirs, target.rows(theirs, as_copied=False), rows)
-            form = canonical_form(theirs.columns)
-            wanted.add_rows(mine.table.name, list(map(form, rows)))
-            found.add_rows(mine.table.name, list(map(form, common)))
-        for keys in source.index.chunks():
-            wanted.add_chunk(source.chunk(keys, as_copied=True))
-            found.add_chunk(target.chunk(target.index.keys_of(keys), as_copied=False))
+    def _read_back(self, source: Side, target: Side) -> Digest:
+        """Returns the sum of what is at the target now."""
+        found = Digest(target.tables)
+        study = tuple(target.study().values())
+        found.add_rows(target.tables.study_columns, target.tables.studies.name, [study])
+        for mine, theirs in _zipped(source.tables.study_parts, target.tables.study_parts):
+            rows = target.rows(theirs, as_copied=False)
+            rows = common_rows(theirs, rows, source.rows(mine, as_copied=True))
+            found.add_rows(theirs.columns, theirs.table.name, rows)
+        for keys in target.index.chunks():
+            found.add_chunk(target.chunk(keys, as_copied=False))
             self._go_on(len(keys))
-        if wanted.hexdigest != found.hexdigest or wanted.counts != found.counts:
-            raise self._differs(wanted, found)
         return found
 
-    def _differs(self, wanted: Digest, found: Digest) -> CopyError:
-        names = [name for name, count in wanted.counts.items() if found.counts[name] != count]
-        what = (
-            f"{names[0]} has {found.counts[names[0]]} rows instead of {wanted.counts[names[0]]}"
-            if names
-            else f"its checksum is {found.hexdigest[:12]} instead of {wanted.hexdigest[:12]}"
-        )
-        return CopyError(
-            f"Study {self._errand.name!r} must read back from {self._route.target.where} as it "
-            f"was written, but {what}; nothing was changed there."
+    def _compare(self, wanted: Digest, found: Digest, where: str) -> None:
+        """Passes if the same was read on both sides."""
+        if wanted.counts == found.counts and wanted.hexdigest == found.hexdigest:
+            return
+        what = f"its checksum is {found.hexdigest[:12]} instead of {wanted.hexdigest[:12]}"
+        for name, count in wanted.counts.items():
+            if found.counts[name] != count:
+                what = f"{name} has {found.counts[name]} rows instead of {count}"
+        raise CopyError(
+            f"Study {self._errand.name!r} must read back from {where} as it was written, but "
+            f"{what}; nothing was changed there."
         )
 
     def _go_on(self, trials: int) -> None:
         self._done += trials
         self._progress(self._done, self._all)
+
+
+@final
+@dataclass(frozen=True)
+class _Passage:
+    """What became of what one program keeps of a study."""
+
+    counts: Counter[str]
+    checksum: str
+    written: int
+    changed: bool
+
+
+def _zipped(mine: Sequence[Part], theirs: Sequence[Part]) -> Iterator[tuple[Part, Part]]:
+    return zip(mine, theirs, strict=True)

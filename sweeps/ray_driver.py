@@ -19,7 +19,7 @@ from ray import cloudpickle
 from ray.exceptions import ActorUnavailableError, RayError
 
 from sweeps import ray_worker
-from sweeps.ray_errors import actor_end_in_words, why_refused
+from sweeps.ray_errors import NoCluster, actor_end_in_words, why_refused
 from sweeps.ray_messages import (
     Command,
     Connected,
@@ -51,7 +51,7 @@ def main() -> None:
     os.set_inheritable(int(descriptor), False)  # it must close when this process ends
     launcher = Connection(int(descriptor))
     try:
-        connected = connect(address)
+        connected = connect(address, may_start=detached != "detached")
     except Exception as error:  # noqa: BLE001 - Ray raises anything from OSError to ValueError
         shown = address or os.environ.get("RAY_ADDRESS", "")
         launcher.send(Refused(reason=why_refused(error, "" if shown == "local" else shown)))
@@ -63,16 +63,17 @@ def main() -> None:
         ray.shutdown()
 
 
-def connect(address: str) -> Connected:
+def connect(address: str, *, may_start: bool) -> Connected:
     """Connects to a cluster, or starts one.
 
     Args:
         address: as `run.ray_address`: "HOST:PORT", "ray://HOST:PORT", "auto" for the one at hand,
             "local" for one of this run's own; empty for the one at hand, else one of our own.
+        may_start: whether one of our own will do.
     """
     wanted = address or os.environ.get("RAY_ADDRESS", "")
     if wanted == "local":
-        return _start()
+        return _start(may_start=may_start)
     if wanted:
         return _join(wanted)
     try:
@@ -80,7 +81,7 @@ def connect(address: str) -> Connected:
     except ConnectionError as error:
         if error.__cause__ is not None:  # there is one, but it did not take us in
             raise
-        return _start()
+        return _start(may_start=may_start)
 
 
 def _join(address: str) -> Connected:
@@ -91,7 +92,9 @@ def _join(address: str) -> Connected:
     return _connected(own=False)
 
 
-def _start() -> Connected:
+def _start(*, may_start: bool) -> Connected:
+    if not may_start:
+        raise NoCluster
     ray.init(
         address="local",
         include_dashboard=False,

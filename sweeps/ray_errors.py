@@ -5,9 +5,21 @@ from collections.abc import Iterator
 
 from ray.exceptions import AuthenticationError, RayActorError, RayError, RayTaskError
 
-__all__ = ["actor_end_in_words", "why_refused"]
+from sweeps.errors import SweepError
+
+__all__ = ["NoCluster", "actor_end_in_words", "why_refused"]
 
 _DEAD_BECAUSE = re.compile(r"The actor is dead because (.+?)(?:\.\s|\.?$)", re.MULTILINE)
+
+
+class NoCluster(SweepError):  # noqa: N818 - what is the case, as the others are named
+    """There is no cluster that would outlive the process that asks for workers."""
+
+    def __str__(self) -> str:
+        return (
+            "Workers with --detach need a Ray cluster that stays, but none is at hand; start one "
+            "with `ray start --head`, or give its run.ray_address."
+        )
 
 
 def why_refused(error: BaseException, address: str) -> str:
@@ -17,6 +29,8 @@ def why_refused(error: BaseException, address: str) -> str:
         error: what `ray.init` raised.
         address: of the cluster; empty for one of this run's own.
     """
+    if isinstance(error, NoCluster):
+        return str(error)
     if not address:
         return f"A Ray cluster must start on this machine, but: {_one_line(error)}"
     if any(isinstance(cause, AuthenticationError) for cause in _chain(error)):

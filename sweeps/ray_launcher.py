@@ -167,15 +167,7 @@ class RayLauncher(Launcher):
 
     def _connect(self) -> tuple[RayConnection, Connected]:
         connection = RayConnection(self._plan.ray_address, detached=self._plan.detached)
-        cluster = connection.wait()
-        if cluster.own and self._plan.detached:
-            connection.close(wait=True)
-            message = (
-                "--detach needs a Ray cluster that stays, but there is none at hand; start one "
-                "with `ray start --head`, or give run.ray_address."
-            )
-            raise SweepError(message)
-        return connection, cluster
+        return connection, connection.wait()
 
     @property
     def _line(self) -> RayConnection:

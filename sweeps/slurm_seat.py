@@ -116,8 +116,7 @@ class Seat:
         The node may have failed, or only be out of reach: they may be alive.
         """
         while self.state is not None and self.requeues < self.state.restarts:
-            last = _last_line(self._log)
-            if last and not last.startswith(MARK):
+            if self._log.exists() and not _last_line(self._log).startswith(MARK):
                 yield WorkerEnd(
                     worker_id=self.worker_id, reason=REQUEUED, restarted=True, dead=False
                 )

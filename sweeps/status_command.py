@@ -36,8 +36,8 @@ def status(
 
 
 def _watch(db: "Database", study: str | None, seconds: float) -> None:
-    """Draws until Ctrl-C."""
-    from contextlib import suppress
+    """Draws until Ctrl-C: on a terminal in place, elsewhere one text after the other."""
+    from contextlib import nullcontext, suppress
 
     from rich.console import Console
     from rich.live import Live
@@ -46,8 +46,13 @@ def _watch(db: "Database", study: str | None, seconds: float) -> None:
     from sweeps.status import status_of
     from sweeps.status_text import render_status
 
-    with suppress(KeyboardInterrupt), Live(console=Console(), auto_refresh=False) as live:
+    console = Console(highlight=False, soft_wrap=True)
+    live = Live(console=console, auto_refresh=False)
+    with suppress(KeyboardInterrupt), live if console.is_terminal else nullcontext():
         while True:
             text = render_status(status_of(db, study), as_json=False)
-            live.update(Text(text), refresh=True)
+            if console.is_terminal:
+                live.update(Text(text), refresh=True)
+            else:
+                typer.echo(f"{text}\n")
             time.sleep(seconds)

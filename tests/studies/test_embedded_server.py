@@ -18,8 +18,8 @@ import psutil
 import psycopg
 import pytest
 
-from postgres_server import FAST, missing
-from studies import postgresql_programs
+from postgres_server import FAST, free_port, missing
+from studies import embedded_server, postgresql_programs
 from studies.database import open_database, prepare_schema
 from studies.embedded_server import EmbeddedServer
 from studies.errors import StorageError
@@ -35,6 +35,13 @@ def folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="rdsweep-server-"))
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture(autouse=True)
+def ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests' servers must not come to a port while its server is stopped."""
+    first = free_port()
+    monkeypatch.setattr(embedded_server, "PORTS", range(first, first + 50))
 
 
 @pytest.fixture

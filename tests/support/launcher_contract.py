@@ -207,7 +207,7 @@ class LauncherContract(ABC):
         crew.watch(lambda: len(crew.workers(ended=True)) == 2, "two have gone")
         gone = {worker.id: worker.reason for worker in crew.workers(ended=True)}
         assert gone == dict.fromkeys(surplus, "ordered to drain")
-        assert crew.launcher.running == 1
+        crew.watch(lambda: crew.launcher.running <= 1, "their processes have ended")
         crew.watch_to_the_end()
         assert crew.ends == []
         assert len(crew.workers()) == 3
@@ -233,13 +233,14 @@ class LauncherContract(ABC):
         crew.launcher.scale(2)
         crew.watch(lambda: len(crew.training()) == 2, "two trials are in training")
         ids = crew.launcher.kill()
+        last = {trial.number: trial.epoch for trial in crew.training()}
         assert sorted(ids) == sorted(worker.id for worker in crew.workers())
         crew.watch_to_the_end()
-        last = {trial.number: trial.epoch for trial in crew.training()}
         for worker_id in ids:
             release_worker(crew.db, worker_id, "killed", counts=False)
-        assert {trial.number: trial.epoch for trial in crew.trials("epoch >= 1")} == last
-        assert {trial.state for trial in crew.trials()} == {"queued"}
+        left = crew.trials("epoch >= 1")
+        assert {trial.number: trial.epoch for trial in left} == last
+        assert {trial.state for trial in left} == {"queued"}
 
     def test_it_says_what_is_missing_before_anything_is_started(
         self, tmp_path: Path, storage: str, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from socket import socket
 from types import TracebackType
 from typing import Literal, Self, final
 from uuid import uuid4
@@ -33,6 +35,7 @@ from sqlalchemy import make_url
 from studies.database import open_database, prepare_schema
 from studies.embedded_server import EmbeddedServer
 from studies.errors import StorageError
+from studies.server_directory import HOST
 
 GIVEN = os.environ.get("RDSWEEP_TEST_POSTGRES", "")
 
@@ -60,8 +63,20 @@ def server_url() -> str:
     with FileLock(folder / "starting"):
         if not server.directory.exists():
             _guard(folder)
-        server.start()
+        server.start(None if server.home.made else free_port())
     return server.home.url("postgres")
+
+
+def free_port() -> int:
+    """Returns a port that nobody else will come to, also while a server is stopped for a while.
+
+    Servers that look for a port themselves try others, and so do the clients of any server.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket() as probe:
+            if probe.connect_ex((HOST, port)) != 0:
+                return port
 
 
 @contextmanager
@@ -103,7 +118,7 @@ class PrivateServer:
         self._lock = _use(self.folder)
         _guard(self.folder)
         self.server = EmbeddedServer(directory=self.folder / "server", settings=settings)
-        self.url = self.server.start().url
+        self.url = self.server.start(free_port()).url
 
     def __enter__(self) -> Self:
         return self

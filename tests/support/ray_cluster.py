@@ -41,12 +41,13 @@ class RayCluster:
         folder: what Ray writes; its path is short, as sockets are in it.
         port: of the head.
         token: without which nobody may connect.
+        nodes: what runs each node, by its name.
     """
 
     folder: Path
     port: int
     token: str = field(default_factory=lambda: secrets.token_hex(32))
-    _nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -85,14 +86,14 @@ class RayCluster:
 
     def raylet(self, name: str) -> int:
         """The process id of a node's raylet, which its workers know as `RAY_RAYLET_PID`."""
-        children = psutil.Process(self._nodes[name].pid).children(recursive=True)
+        children = psutil.Process(self.nodes[name].pid).children(recursive=True)
         (raylet,) = [one.pid for one in children if one.name() == "raylet"]
         return raylet
 
     def fail_node(self, name: str) -> None:
         """Kills a node's raylet; what it ran has to end without it."""
         os.kill(self.raylet(name), signal.SIGKILL)
-        self._nodes.pop(name).wait(timeout=60)
+        self.nodes.pop(name).wait(timeout=60)
 
     def processes(self) -> list[psutil.Process]:
         """All processes of the cluster, and what was started by them."""
@@ -109,7 +110,7 @@ class RayCluster:
         for process in left:
             with suppress(psutil.Error):
                 process.kill()
-        for node in self._nodes.values():
+        for node in self.nodes.values():
             node.wait(timeout=60)
         psutil.wait_procs(left, timeout=60)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -125,7 +126,7 @@ class RayCluster:
         command = [python, "-m", "ray.scripts.scripts", "start", *role, *resources, "--block"]
         common = [f"--object-store-memory={OBJECT_STORE_BYTES}", "--node-ip-address=127.0.0.1"]
         with output.open("wb") as stream:
-            self._nodes[name] = subprocess.Popen(
+            self.nodes[name] = subprocess.Popen(
                 [*command, *common, "--include-log-monitor=false", "--disable-usage-stats"],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -140,7 +141,7 @@ class RayCluster:
         end = time.monotonic() + START_SECONDS
         while not holds():
             said = (self.folder / f"{name}.out").read_text(errors="replace")
-            assert self._nodes[name].poll() is None, said
+            assert self.nodes[name].poll() is None, said
             assert time.monotonic() < end, said
             time.sleep(0.1)
 

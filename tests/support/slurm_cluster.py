@@ -59,7 +59,7 @@ ReturnToService=2
 MailProg=/bin/true
 NodeName=alpha NodeHostname={host} NodeAddr=127.0.0.1 Port={alpha_port} CPUs=4 RealMemory=64000 Gres=gpu:2
 NodeName=beta NodeHostname={host} NodeAddr=127.0.0.1 Port={beta_port} CPUs=4 RealMemory=64000
-PartitionName=main Nodes=ALL Default=YES PriorityTier=1 PreemptMode=OFF
+PartitionName=main Nodes=ALL Default=YES LLN=YES PriorityTier=1 PreemptMode=OFF
 PartitionName=low Nodes=beta PriorityTier=1 GraceTime=60 PreemptMode=REQUEUE
 PartitionName=high Nodes=beta PriorityTier=9 PreemptMode=OFF
 """
@@ -215,6 +215,13 @@ class SlurmCluster:
             start_new_session=True,
             env=self.environment,
         )
+
+    def nodes(self) -> dict[str, str]:
+        """The node on which each job runs."""
+        shown = self.command(
+            "squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i %N"
+        )
+        return dict(line.split() for line in shown.splitlines())
 
     def _jobs(self) -> dict[str, str]:
         """Every job that the controller remembers."""

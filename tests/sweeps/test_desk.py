@@ -14,6 +14,7 @@ import pytest
 
 import doomed_desk
 from agreement import all_rows, check_finished, optuna_trials
+from patience import until
 from rdsweep_command import SPEC, Rdsweep
 from studies.database import open_database
 from studies.queue import outlook
@@ -25,8 +26,6 @@ from sweeps.errors import SweepError
 from sweeps.space import fingerprint
 from toy_sweeps import BETA, TREE, ToySweep
 from toy_workers import ToyWorker, register, smooth
-
-Wait = Callable[[Callable[[], bool]], None]
 
 SMALL = {"latent_dim": [2, 4, 8], "reduction": ["sum", "mean"], "learning_rate": [1e-3, 1e-2]}
 LEASE = 2.0
@@ -72,9 +71,7 @@ class TestADeskAtAnyPointOfItsWork:
             register(sweep.db, "toy", name)
         return sweep
 
-    def until_it_ends_or_sleeps(
-        self, sweep: ToySweep, process: subprocess.Popen[str], eventually: Wait
-    ) -> None:
+    def until_it_ends_or_sleeps(self, sweep: ToySweep, process: subprocess.Popen[str]) -> None:
         """Takes and finishes trials meanwhile, one of the two at hand."""
 
         def ended() -> bool:
@@ -85,18 +82,18 @@ class TestADeskAtAnyPointOfItsWork:
             status = psutil.Process(process.pid).status()
             return status in (psutil.STATUS_ZOMBIE, psutil.STATUS_STOPPED)
 
-        eventually(ended)
+        until(ended)
 
     @pytest.mark.parametrize("point", doomed_desk.POINTS)
     def test_it_is_killed_and_the_next_one_finishes_what_it_left(
-        self, sweep: ToySweep, point: str, eventually: Wait
+        self, sweep: ToySweep, point: str
     ) -> None:
         assert acquire_sampler(sweep.db, "toy", "doomed/desk", 30.0)
         with doomed_desk.start(sweep.db.url, "doomed/desk", point, signal.SIGKILL) as process:
-            self.until_it_ends_or_sleeps(sweep, process, eventually)
+            self.until_it_ends_or_sleeps(sweep, process)
         assert process.returncode == -signal.SIGKILL
         waiting = self.suggested_and_not_queued(sweep)
-        eventually(lambda: acquire_sampler(sweep.db, "toy", "worker", LEASE))
+        until(lambda: acquire_sampler(sweep.db, "toy", "worker", LEASE))
         sweep.drive(smooth, batch=2)
         sweep.desk().settle()
         records = check_finished(sweep.db, "toy", 12)
@@ -112,14 +109,14 @@ class TestADeskAtAnyPointOfItsWork:
 
     @pytest.mark.parametrize("point", ["after ask", "before the queue", "before telling"])
     def test_it_sleeps_past_its_lease_and_can_do_nothing_when_it_wakes(
-        self, sweep: ToySweep, point: str, eventually: Wait
+        self, sweep: ToySweep, point: str
     ) -> None:
         """Even though its successor has given the lease back, so that nobody holds it."""
         assert acquire_sampler(sweep.db, "toy", "sleeper/desk", 30.0)
         with doomed_desk.start(sweep.db.url, "sleeper/desk", point, signal.SIGSTOP) as process:
             try:
-                self.until_it_ends_or_sleeps(sweep, process, eventually)
-                eventually(lambda: acquire_sampler(sweep.db, "toy", "worker", LEASE))
+                self.until_it_ends_or_sleeps(sweep, process)
+                until(lambda: acquire_sampler(sweep.db, "toy", "worker", LEASE))
                 sweep.drive(smooth, batch=2)
                 sweep.desk().settle()
                 assert sampler_holder(sweep.db, "toy") is None
@@ -187,25 +184,23 @@ class TestWorkersAndTheirDesk:
             found.append({t.number: t.parameters for t in check_finished(sweep.db, "toy", 16)})
         assert found[0] == found[1]
 
-    def test_a_desk_leaves_with_its_worker(self, tmp_path: Path, eventually: Wait) -> None:
+    def test_a_desk_leaves_with_its_worker(self, tmp_path: Path) -> None:
         sweep = ToySweep.create(tmp_path, {"beta": BETA}, sampler="random", trials=5)
         desk = DeskProcess(sweep.db, "toy", "worker", 60.0)
         desk.ensure()
         register(sweep.db, "toy", "worker")
-        eventually(lambda: outlook(sweep.db, "toy").queued == 1)
+        until(lambda: outlook(sweep.db, "toy").queued == 1)
         desk.close()
         assert sampler_holder(sweep.db, "toy") is None
         assert desks_of(psutil.Process()) == []
 
-    def test_a_desk_whose_lease_another_has_taken_leaves(
-        self, tmp_path: Path, eventually: Wait
-    ) -> None:
+    def test_a_desk_whose_lease_another_has_taken_leaves(self, tmp_path: Path) -> None:
         sweep = ToySweep.create(tmp_path, {"beta": BETA}, trials=5, run={"lease_seconds": 0.5})
         desk = DeskProcess(sweep.db, "toy", "worker", 0.5)
         desk.ensure()
         release_sampler(sweep.db, "toy", "worker/desk")
         assert acquire_sampler(sweep.db, "toy", "other", 60.0)
-        eventually(lambda: desks_of(psutil.Process()) == [])
+        until(lambda: desks_of(psutil.Process()) == [])
         desk.close()
         assert sampler_holder(sweep.db, "toy") is not None
 

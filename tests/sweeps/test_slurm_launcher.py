@@ -244,21 +244,18 @@ def test_a_sweep_by_the_command_line_ends_and_leaves_no_password_behind(
 def test_trials_go_on_from_their_checkpoints_after_a_requeue_a_warning_and_a_failed_node(
     slurm: SlurmCluster, tmp_path: Path
 ) -> None:
-    sweep = Sweep.of(tmp_path, trials=3, slurm={"cpus_per_task": 2})
+    sweep = Sweep.of(tmp_path, trials=3)
     sweep.launcher.scale(3)
     sweep.watch(lambda: all(map(sweep.checkpoints, range(3))), "a checkpoint of each trial")
     numbers = {sweep.worker_of(number): number for number in range(3)}
-    nodes = dict(
-        line.split()
-        for line in slurm.command("squeue", "--noheader", "--array", "--format=%i %N").splitlines()
-    )
-    lost, requeued, warned = sorted(numbers, key=lambda one: nodes[job_of(one)] != "beta")
-    assert [nodes[job_of(worker)] for worker in (lost, requeued, warned)].count("beta") == 1
+    nodes = slurm.nodes()
+    alone = next(n for n in slurm.NODES if list(nodes.values()).count(n) == 1)
+    lost, requeued, warned = sorted(numbers, key=lambda worker: nodes[job_of(worker)] != alone)
 
     slurm.command("scontrol", "requeue", job_of(requeued))
     slurm.command("scancel", "--signal=USR1", job_of(warned))
-    slurm.fail_node("beta")
-    slurm.command("scontrol", "update", "nodename=beta", "state=down", "reason=test")
+    slurm.fail_node(alone)
+    slurm.command("scontrol", "update", f"nodename={alone}", "state=down", "reason=test")
     came_back = "a second attempt at each trial"
     sweep.watch(lambda: all(sweep.attempts(number) == 2 for number in range(3)), came_back)
 

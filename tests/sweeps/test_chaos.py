@@ -1,0 +1,188 @@
+"""200 trials by 6 workers, while processes and the server are killed, stopped and ended at random.
+
+RDSWEEP_CHAOS_SEED gives another sequence of blows. What was done is printed (`pytest -s`, or when
+the test fails).
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from filelock import FileLock
+
+import postgres_server
+from agreement import all_files, check_finished, check_rows
+from chaos import TOKEN, Killer, cleared_up, plan, processes_with
+from patience import until
+from studies.attempts import count_attempts
+from studies.database import Database, open_database
+from studies.errors import StudiesError
+from studies.queries import artifacts_of, epochs_of, latents_of, query_trials
+from studies.queue import outlook
+from studies.records import TrialRecord
+from sweeps.space import fingerprint
+
+TRIALS, WORKERS, LEASE = 200, 6, 3.0
+AT_MOST = 400.0
+"""Seconds; it takes about 70 on two idle cores."""
+
+SEED = int(os.environ.get("RDSWEEP_CHAOS_SEED", "0"))
+SPEC = f"""
+[study]
+name = "chaos"
+trials = {TRIALS}
+sampler = "grid"
+max_attempts = 1000
+[data]
+name = "digits"
+[model]
+hidden = [8]
+latent_dim = 2
+[train]
+epochs = 12
+batch_size = 512
+[evaluation]
+samples = 1
+iwae_samples = 2
+diagnostic_examples = 50
+[run]
+workers = {WORKERS}
+threads = 1
+lease_seconds = {LEASE}
+[space]
+seed = {list(range(20))}
+beta = [0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 10.0, 30.0]
+"""
+UNIMPORTANT: dict[str, Any] = {
+    "number": 0,
+    "uuid": "",
+    "seconds": 0.0,
+    "attempt": 0,
+    "worker": None,
+    "created_at": 0.0,
+    "started_at": None,
+    "finished_at": None,
+}
+"""What may differ between two runs; the number does because several desks share out the grid."""
+
+Results = dict[str, tuple[Any, ...]]
+
+
+def rdsweep(folder: Path, url: str, token: str = "") -> subprocess.Popen[bytes]:
+    """Starts `rdsweep run`, whose output goes to a file."""
+    (folder / "chaos.toml").write_text(SPEC)
+    words = ["run", "chaos.toml", "--no-report", "--storage", url]
+    words += ["--set", f"study.artifacts={folder / 'files'}"]
+    with (folder / "said.txt").open("wb") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeps.cli", *words],
+            cwd=folder,
+            env={**os.environ, TOKEN: token, "COLUMNS": "200"},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+
+
+def results_of(db: Database) -> Results:
+    """All that each trial gave, bit for bit, by its settings."""
+    epochs, latents = epochs_of(db, "chaos"), latents_of(db, "chaos")
+    kinds = ("checkpoint", "reconstructions", "samples", "traversals", "traversal_latents")
+    artifacts = [artifacts_of(db, "chaos", kind) for kind in kinds]
+    found = {}
+    for trial in query_trials(db, "chaos"):
+        number = trial.number
+        found[fingerprint(trial.parameters)] = (
+            _settled(trial),
+            tuple(replace(epoch, seconds=0.0) for epoch in epochs[number]),
+            tuple(latents[number]),
+            tuple(of_kind[number].sha256 for of_kind in artifacts),
+        )
+    return found
+
+
+def _settled(trial: TrialRecord) -> tuple[Any, ...]:
+    same = replace(trial, **UNIMPORTANT)
+    return tuple(repr(getattr(same, field.name)) for field in fields(same))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """What an undisturbed run of the same settings gives; made once for all test processes."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "undisturbed"
+    with FileLock(shared / "undisturbed.lock"):
+        if not (folder / "whole").exists():
+            folder.mkdir()
+            assert rdsweep(folder, f"sqlite:///{folder / 'chaos.db'}").wait(AT_MOST) == 0
+            (folder / "whole").touch()
+    db = open_database(f"sqlite:///{folder / 'chaos.db'}")
+    check_finished(db, "chaos", TRIALS)
+    return results_of(db)
+
+
+def finished_in(db: Database) -> int:
+    """How many trials are finished; none before there is a study."""
+    try:
+        return outlook(db, "chaos").finished
+    except StudiesError:
+        return 0
+
+
+def survive(folder: Path, url: str, server: postgres_server.PrivateServer | None) -> Database:
+    """Runs the sweep among blows, and looks at what is left."""
+    token = uuid4().hex
+    db = open_database(url)
+    blows = plan(SEED, trials=TRIALS, lease_seconds=LEASE, server=server is not None)
+    with cleared_up(token):
+        killer = Killer(sweep=rdsweep(folder, url, token), injections=blows, server=server)
+        try:
+            status = killer.run(lambda: finished_in(db), at_most=AT_MOST)
+        finally:
+            print(f"seed {SEED}:", *killer.log, sep="\n")  # noqa: T201
+            print((folder / "said.txt").read_text()[-5000:])  # noqa: T201
+        assert status == 0
+        until(lambda: not processes_with(token))
+    return db
+
+
+def check(db: Database, folder: Path, undisturbed: Results) -> None:
+    """Nothing lost, nothing twice, nothing left over, everything the same; and it was not idle."""
+    check_finished(db, "chaos", TRIALS)
+    check_rows(db, "chaos")
+    results = results_of(db)
+    assert results.keys() == undisturbed.keys()
+    assert [key for key in results if results[key] != undisturbed[key]] == []
+    recorded = {artifact.path for artifact in artifacts_of(db, "chaos", "checkpoint").values()}
+    files = all_files(folder / "files")
+    assert {name for name in files if not name.startswith("chaos/logs/")} == recorded
+    outcomes = count_attempts(db, "chaos")
+    print(outcomes)  # noqa: T201
+    assert outcomes["complete"] == TRIALS
+    assert outcomes["lost"] >= 5
+    words = [sys.executable, "-m", "sweeps.cli", "doctor", "chaos", "--storage", db.url]
+    doctor = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
+
+
+@pytest.mark.timeout(AT_MOST + 200)
+@pytest.mark.parametrize("back_end", ["sqlite", "postgresql"])
+def test_a_sweep_survives_everything_and_gives_what_an_undisturbed_one_gives(
+    tmp_path: Path, back_end: str, undisturbed: Results
+) -> None:
+    if back_end == "sqlite":
+        db = survive(tmp_path, f"sqlite:///{tmp_path / 'chaos.db'}", None)
+        check(db, tmp_path, undisturbed)
+        return
+    if reason := postgres_server.missing():
+        pytest.skip(reason)
+    with postgres_server.PrivateServer() as server:
+        db = survive(tmp_path, server.url, server)
+        check(db, tmp_path, undisturbed)
