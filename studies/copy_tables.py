@@ -172,7 +172,7 @@ class StudyTables(ABC):
                 for values, value in zip(
                     (found.numbers, found.keys, found.sizes), row, strict=True
                 ):
-                    values.append(value)
+                    values.append(int(value))  # PostgreSQL sums up to decimals
         return found
 
     def renamed(self, study: dict[str, Any], name: str) -> dict[str, Any]:  # noqa: ARG002

@@ -2,12 +2,14 @@
 
 import sys
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 from sweeps.convert_command import convert
 from sweeps.db_command import db_app
+from sweeps.db_copy_command import copy_command
 from sweeps.doctor_command import doctor
 from sweeps.init_command import init
 from sweeps.query_command import front, query
@@ -28,23 +30,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (
-    init,
-    run,
-    worker,
-    stop,
-    scale,
-    status,
-    doctor,
-    reproduce,
-    query,
-    front,
-    report,
-    convert,
-    suggest,
-):
+_COMMANDS: Sequence[Callable[..., None]] = (
+    *(init, convert, suggest),
+    *(run, worker, scale, stop, status, doctor),
+    *(query, front, report, reproduce),
+)
+for command in _COMMANDS:
     app.command()(command)
 app.command(hidden=True)(desk)
+db_app.command("copy")(copy_command)
 app.add_typer(db_app)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, final
 
+import psutil
 import ray
 from ray import cloudpickle
 from ray.exceptions import ActorUnavailableError, RayError
@@ -21,6 +22,7 @@ from ray.exceptions import ActorUnavailableError, RayError
 from sweeps import ray_worker
 from sweeps.ray_errors import NoCluster, actor_end_in_words, why_refused
 from sweeps.ray_messages import (
+    Answer,
     Command,
     Connected,
     Ended,
@@ -39,9 +41,6 @@ __all__ = ["connect", "main"]
 
 LOOK_SECONDS = 0.2
 CONNECT_SECONDS = 10.0
-OBJECT_STORE_BYTES = 80 * 2**20
-"""Of a cluster of our own: workers keep nothing in it."""
-
 NAMESPACE = "rdsweep"
 
 
@@ -51,57 +50,45 @@ def main() -> None:
     os.set_inheritable(int(descriptor), False)  # it must close when this process ends
     launcher = Connection(int(descriptor))
     try:
-        connected = connect(address, may_start=detached != "detached")
-    except Exception as error:  # noqa: BLE001 - Ray raises anything from OSError to ValueError
-        shown = address or os.environ.get("RAY_ADDRESS", "")
-        launcher.send(Refused(reason=why_refused(error, "" if shown == "local" else shown)))
-        return
-    launcher.send(connected)
-    try:
-        _Driver(launcher, detached=detached == "detached").serve()
+        launcher.send(_answer(address, may_start=detached != "detached"))
+        if ray.is_initialized():
+            _Driver(launcher, detached=detached == "detached").serve()
     finally:
         ray.shutdown()
+
+
+def _answer(address: str, *, may_start: bool) -> Answer:
+    try:
+        return connect(address, may_start=may_start)
+    except Exception as error:  # noqa: BLE001 - Ray raises anything from OSError to ValueError
+        ray.shutdown()
+        return Refused(reason=why_refused(error, _wanted(address)))
+
+
+def _wanted(address: str) -> str:
+    return address or os.environ.get("RAY_ADDRESS", "")
 
 
 def connect(address: str, *, may_start: bool) -> Connected:
     """Connects to a cluster, or starts one.
 
     Args:
-        address: as `run.ray_address`: "HOST:PORT", "ray://HOST:PORT", "auto" for the one at hand,
-            "local" for one of this run's own; empty for the one at hand, else one of our own.
-        may_start: whether one of our own will do.
+        address: as `run.ray_address`: "HOST:PORT", "ray://HOST:PORT", "auto" for any at hand,
+            "local" for one of this run's own; empty for what RAY_ADDRESS says, else for what
+            `ray start` started here, else for one of this run's own.
+        may_start: whether one of its own will do.
     """
-    wanted = address or os.environ.get("RAY_ADDRESS", "")
-    if wanted == "local":
-        return _start(may_start=may_start)
-    if wanted:
-        return _join(wanted)
-    try:
-        return _join("auto")
-    except ConnectionError as error:
-        if error.__cause__ is not None:  # there is one, but it did not take us in
-            raise
-        return _start(may_start=may_start)
-
-
-def _join(address: str) -> Connected:
-    host, _, port = address.rpartition(":")
-    if host and "://" not in address:  # Ray itself would try for half a minute and more
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    ray.init(address=address, **_QUIET)
-    return _connected(own=False)
-
-
-def _start(*, may_start: bool) -> Connected:
-    if not may_start:
+    wanted = _wanted(address)
+    if wanted == "local" and not may_start:
         raise NoCluster
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        **_QUIET,
-    )
-    return _connected(own=True)
+    host, _, port = wanted.rpartition(":")
+    if host and "://" not in wanted:  # Ray itself would try for half a minute and more
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    ray.init(address=wanted or None, include_dashboard=False, **_QUIET)
+    own = any(child.name() == "gcs_server" for child in psutil.Process().children())
+    if own and not may_start:
+        raise NoCluster
+    return _connected(own=own)
 
 
 _QUIET: dict[str, Any] = {

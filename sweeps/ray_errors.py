@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from ray.exceptions import AuthenticationError, RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sweeps.errors import SweepError
 
@@ -27,29 +27,30 @@ def why_refused(error: BaseException, address: str) -> str:
 
     Args:
         error: what `ray.init` raised.
-        address: of the cluster; empty for one of this run's own.
+        address: what it was asked for; empty for the cluster at hand, else one of our own.
     """
+    said = _one_line(error)
+    place = f"at {address}" if address else "at hand"
     if isinstance(error, NoCluster):
-        return str(error)
-    if not address:
-        return f"A Ray cluster must start on this machine, but: {_one_line(error)}"
-    if any(isinstance(cause, AuthenticationError) for cause in _chain(error)):
+        return said
+    if address == "local":
+        return f"A Ray cluster must start on this machine, but: {said}"
+    if any("AuthenticationError" in f"{type(one)} {one}" for one in _chain(error)):
         return (
-            f"The Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and "
+            f"The Ray cluster {place} wants its token: set RAY_AUTH_MODE=token, and "
             "RAY_AUTH_TOKEN or the file ~/.ray/auth_token as on its head."
         )
-    said = _one_line(error)
-    if "Version mismatch" in said:
+    if said.startswith("Version mismatch: "):
         return (
-            f"The nodes of the Ray cluster at {address} must run the Ray and the Python of this "
+            f"The nodes of the Ray cluster {place} must run the Ray and the Python of this "
             f"process, but: {said.removeprefix('Version mismatch: ')}"
         )
     if isinstance(error, OSError):
         return (
-            f"No Ray cluster answers at {address} ({said}); start one with `ray start --head`, or "
+            f"No Ray cluster answers {place} ({said}); start one with `ray start --head`, or "
             'say run.ray_address = "local" for one of this run\'s own.'
         )
-    return f"The Ray cluster at {address} must take this process in, but: {said}"
+    return f"The Ray cluster {place} must take this process in, but: {said}"
 
 
 def actor_end_in_words(error: RayError) -> str:

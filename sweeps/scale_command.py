@@ -23,7 +23,10 @@ LauncherId = Annotated[
 def scale(
     study: Study, workers: Workers, launcher: LauncherId = None, storage: Storage = None
 ) -> None:
-    """Tell the launcher of a study how many workers to keep running; surplus ones drain."""
+    """Give a running study more workers, or fewer: its launcher starts them.
+
+    Surplus ones leave when their trials are finished.
+    """
     from studies.launchers import set_workers_wanted
     from studies.orders import standing_order
     from sweeps.existing_database import existing_database

@@ -21,7 +21,10 @@ Wait = Annotated[bool, typer.Option("--wait", help="Return when no worker is lef
 
 
 def stop(study: Study, now: Now = False, wait: Wait = False, storage: Storage = None) -> None:
-    """Let the workers of a study finish their trials and leave; `rdsweep run` goes on with it."""
+    """Let the workers of a study finish their trials and leave.
+
+    `rdsweep run` goes on with it.
+    """
     from studies.orders import order_stop
     from studies.queue import outlook
     from sweeps.existing_database import existing_database

@@ -280,8 +280,7 @@ def test_a_run_without_a_cluster_has_one_of_its_own_that_ends_with_it(
 ) -> None:
     """Killed without a warning, too: the workers leave at their next epoch, and then Ray does."""
     spec = str(rdsweep.write_spec(epochs=LONG))
-    more = ["run.ray_address=local", "run.threads=1"]
-    process = rdsweep.start("run", spec, "--workers", "1", *options(rdsweep, *more))
+    process = rdsweep.start("run", spec, "--workers", "1", *options(rdsweep))
     begun = "state = 'running' and epoch >= 1"
     eventually(lambda: bool(trials_of(secret, begun)) or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
@@ -330,6 +329,7 @@ def test_a_cluster_that_wants_its_token_is_told_as_such(
     cluster: RayCluster, plan: WorkerPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_AUTH_MODE")
+    monkeypatch.setenv("RAY_NUM_REDIS_GET_RETRIES", "2")  # it tries for 20 s otherwise
     assert "set RAY_AUTH_MODE=token" in refusal(replace(plan, ray_address=cluster.address))
 
 
