@@ -158,6 +158,8 @@ class RunSpec(_Section):
             where `device` is not the CPU.
         memory_gib: Main memory of each worker (ray, slurm); 0 asks for none.
         lease_seconds: How long a worker may be silent before another takes its trial over.
+        checkpoint_seconds: The least time between two checkpoints of a trial, which are written
+            at the ends of epochs.
         time_limit_minutes: After which a worker's job ends (slurm, manual); 0 for no limit.
         grace_seconds: How long before that it is warned.
         ray_address: Of the Ray cluster; empty for the one at hand, else a local one.
@@ -171,6 +173,7 @@ class RunSpec(_Section):
     gpus: Annotated[float, Field(allow_inf_nan=False), AfterValidator(_fit_gpus)] = -1.0
     memory_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     lease_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    checkpoint_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     time_limit_minutes: Annotated[int, Field(ge=0)] = 0
     grace_seconds: Annotated[int, Field(ge=0)] = 120
     ray_address: str = ""

@@ -213,6 +213,7 @@ class _Worker:
             stop=self.stop,
             lease_seconds=self.spec.run.lease_seconds,
             evaluation=self.spec.evaluation,
+            checkpoint_seconds=self.spec.run.checkpoint_seconds,
         )
         self.heartbeat.hold(lease, lambda: attempt.note)
         try:

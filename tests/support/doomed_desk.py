@@ -1,17 +1,14 @@
 """A real desk in a process of its own, which dies or falls asleep at one point of its work.
 
-    python doomed_desk.py URL HOLDER POINT SIGNAL
-
-sends itself the signal (SIGKILL, SIGSTOP) when it comes to the point for the second time.
+python doomed_desk.py URL HOLDER POINT SIGNAL
 """
 
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from doom import doom, launch
 
 POINTS = (
     "before ask",
@@ -24,19 +21,13 @@ POINTS = (
 )
 """From the sampler's suggestion to its being told the outcome; see `sweeps.suggestions`."""
 
-_TIME = 2
-
 
 def start(url: str, holder: str, point: str, number: signal.Signals) -> subprocess.Popen[str]:
-    """Starts such a desk for the study "toy"; the sampler lease is the holder's already."""
-    path = os.pathsep.join(filter(None, sys.path))
-    return subprocess.Popen(
-        [sys.executable, __file__, url, holder, point, number.name],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    """Starts such a desk for the study "toy"; the sampler lease is the holder's already.
+
+    It sends itself the signal when it comes to the point for the second time.
+    """
+    return launch(__file__, url, holder, point, number.name)
 
 
 def _places() -> dict[str, tuple[Any, str]]:
@@ -57,32 +48,15 @@ def _places() -> dict[str, tuple[Any, str]]:
     }
 
 
-def _doom(point: str, number: signal.Signals) -> None:
-    owner, name = _places()[point]
-    function: Callable[..., Any] = getattr(owner, name)
-    calls = 0
-
-    def doomed(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if point.startswith("before") and calls == _TIME:
-            os.kill(os.getpid(), number)
-        result = function(*args, **kwargs)
-        if not point.startswith("before") and calls == _TIME:
-            os.kill(os.getpid(), number)
-        return result
-
-    setattr(owner, name, doomed)
-
-
 def _main(url: str, holder: str, point: str, name: str) -> None:
     from studies.database import open_database
     from sweeps.desk import run_desk
 
-    _doom(point, signal.Signals[name])
+    owner, function = _places()[point]
+    number = signal.Signals[name]
+    doom(owner, function, number, before=point.startswith("before"), time=2)
     run_desk("toy", open_database(url), holder)
 
 
 if __name__ == "__main__":
-    sys.path.remove(str(Path(__file__).parent))  # its place is further behind, as in the tests
     _main(*sys.argv[1:])

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rdsweep_command import SPEC
+from rdsweep_command import PATIENCE_SECONDS, SPEC
 from studies.database import Database, open_database
 from studies.leases import release_worker
 from studies.orders import order_worker_stop
@@ -96,7 +96,7 @@ class LauncherContract(ABC):
     restarts: ClassVar[bool] = True
     """Whether it starts a worker again that died."""
 
-    patience_seconds: ClassVar[float] = 120.0
+    patience_seconds: ClassVar[float] = PATIENCE_SECONDS
     """How long workers may take to start, to train a few epochs, and to leave."""
 
     trials: ClassVar[int] = 4

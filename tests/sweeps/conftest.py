@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rdsweep_command import Rdsweep
+from rdsweep_command import PATIENCE_SECONDS, Rdsweep
 
 pytest.register_assert_rewrite("launcher_contract")
 
@@ -30,12 +30,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Rdsweep:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], object]], None]:
-    """Waits until a condition holds, at most two minutes."""
+    """Waits until a condition holds, but not for ever."""
 
     def wait(condition: Callable[[], object]) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE_SECONDS
         while not condition():
-            assert time.monotonic() < end, "the condition did not come true within two minutes"
+            assert time.monotonic() < end, f"it did not come true in {PATIENCE_SECONDS:g} s"
             time.sleep(0.05)
 
     return wait

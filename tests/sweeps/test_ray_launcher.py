@@ -263,6 +263,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("RAY_TMPDIR", str(folder))
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # others run on this machine, too
     yield folder
     for process in living(folder):
         with suppress(psutil.Error):

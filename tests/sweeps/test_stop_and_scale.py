@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from launcher_contract import LONG, prepared
-from rdsweep_command import Rdsweep
+from rdsweep_command import PATIENCE_SECONDS, Rdsweep
 from studies.database import Database, open_database
 from studies.errors import StudiesError
 from studies.launchers import list_launchers, register_launcher
@@ -52,7 +52,7 @@ class TestStop:
             "(--now does not finish them)"
         )
         assert said[-1] == "no worker is left"
-        log, _ = process.communicate(timeout=60)
+        log, _ = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 130
         assert "ordered to stop" in log
         assert "stopped; go on with: rdsweep run" in log
@@ -74,7 +74,7 @@ class TestStop:
         eventually(lambda: len(in_training(rdsweep)) == 2)
         said = rdsweep("stop", "small", "--now", "--wait").stdout
         assert "2 workers leave when their epochs end; 2 running trials to go on with" in said
-        log, _ = process.communicate(timeout=60)
+        log, _ = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 130, log
         left = trials_of(rdsweep, "epoch >= 1")
         assert {(trial.state, trial.attempt) for trial in left} == {("queued", 1)}
@@ -112,7 +112,7 @@ class TestScale:
         assert process.poll() is None
         assert len(trials_of(rdsweep, "state = 'complete'")) < 5
         rdsweep("scale", "small", "2")
-        log, _ = process.communicate(timeout=240)
+        log, _ = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0, log
         assert "scaled to 0 workers" in log
         assert [(t.state, t.attempt) for t in trials_of(rdsweep)] == [("complete", 1)] * 5
@@ -144,7 +144,7 @@ class TestScaleByHand:
         assert sorted(map(str, told)) == ["None", "drain"]
         order_stop(db, "small", "now")
         for process in workers:
-            assert process.wait(timeout=60) == os.EX_TEMPFAIL
+            assert process.wait(timeout=PATIENCE_SECONDS) == os.EX_TEMPFAIL
 
     def test_a_study_that_was_stopped_goes_on(self, rdsweep: Rdsweep, db: Database) -> None:
         order_stop(db, "small", "drain")

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import URL, make_url
 
 from postgres_server import PrivateServer, empty_database, missing, server_url
-from rdsweep_command import Rdsweep
+from rdsweep_command import PATIENCE_SECONDS, Rdsweep
 from studies.database import open_database
 from studies.errors import StudiesError
 from studies.queries import query_trials
@@ -116,7 +116,7 @@ def test_a_password_stands_in_no_output_log_file_command_line_or_table(
     assert any("worker small" in line for line in shown)
     status = rdsweep("status", "--json", "--storage", url).stdout
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130, said
     assert ":***@" in said
     monkeypatch.setenv("RDSWEEP_STORAGE", url)

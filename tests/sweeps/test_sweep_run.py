@@ -13,7 +13,7 @@ import optuna
 import pytest
 import torch
 
-from rdsweep_command import Rdsweep
+from rdsweep_command import PATIENCE_SECONDS, Rdsweep
 from studies.database import open_database
 from studies.errors import StudiesError
 from studies.queries import artifacts_of, epochs_of, query_trials
@@ -118,7 +118,7 @@ def test_a_killed_workers_trial_goes_on_under_the_same_number(
     workers = {w.id: w for w in list_workers(open_database(rdsweep.url), "small")}
     assert victim.worker is not None
     os.kill(workers[victim.worker].pid, signal.SIGKILL)
-    said, _ = process.communicate(timeout=240)
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, said
     assert "SIGKILL" in said
     trials = {trial.number: trial for trial in trials_of(rdsweep)}
@@ -164,7 +164,7 @@ def test_ctrl_c_stops_at_an_epoch_and_the_resumed_metrics_are_those_of_an_uninte
     process = rdsweep.start(*options)
     eventually(lambda: any(t.epoch for t in trials_of_or_none(rdsweep)))
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130, said
     assert "go on with" in said
     left = trials_of(rdsweep)[0]
@@ -191,7 +191,7 @@ def test_a_second_ctrl_c_stops_at_once_and_costs_the_trial_no_attempt(
     eventually(lambda: any(t.epoch for t in trials_of_or_none(rdsweep)))
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130, said
     assert {trial.state for trial in trials_of(rdsweep)} == {"queued"}
 
