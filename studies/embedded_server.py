@@ -93,6 +93,7 @@ class EmbeddedServer:
                 the port is taken, or the server does not start.
         """
         home = self.home
+        home.check_ours()
         with home.locked():
             programs = home.programs()
             opened = home.open_to_account()

@@ -112,6 +112,21 @@ class ServerDirectory:
                 "`rdsweep db start`, or name its --directory."
             )
 
+    def check_ours(self) -> None:
+        """Passes if the directory may be used for a server; leaves it as it is.
+
+        Raises:
+            StorageError: If it holds something else.
+        """
+        if self.made or not self.path.is_dir():
+            return
+        strange = {entry.name for entry in self.path.iterdir()} - _OWN
+        if strange and not self.made:  # another process may just have made it
+            raise StorageError(
+                f"{self.path} must be empty or hold a server, but it holds {min(strange)!r}; "
+                "name another --directory."
+            )
+
     def note_host(self, name: str) -> None:
         """Notes on which machine the server is started."""
         _write(self.path / "host", name + "\n")
@@ -152,14 +167,8 @@ class ServerDirectory:
         """Makes the data directory; one that was left half made is made anew.
 
         Raises:
-            StorageError: If the directory is in use for something else, or it cannot be made.
+            StorageError: If it cannot be made.
         """
-        strange = {entry.name for entry in self.path.iterdir()} - _OWN
-        if strange:
-            raise StorageError(
-                f"{self.path} must be empty or hold a server, but it holds {min(strange)!r}; "
-                "name another --directory."
-            )
         new = self.path / "new"
         shutil.rmtree(new, ignore_errors=True)
         account = self.account

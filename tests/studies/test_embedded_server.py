@@ -179,12 +179,19 @@ def test_what_was_left_half_made_is_made_anew(server: EmbeddedServer) -> None:
     assert answer(server, "SELECT 1") == 1
 
 
-def test_a_directory_in_use_for_something_else_is_left_alone(server: EmbeddedServer) -> None:
+@pytest.mark.parametrize("name", ["thesis.tex", "data"])
+def test_a_directory_in_use_for_something_else_is_left_alone(
+    name: str, server: EmbeddedServer
+) -> None:
     server.directory.mkdir()
-    (server.directory / "thesis.tex").write_text("chapter 1")
-    with pytest.raises(StorageError, match="must be empty or hold a server, but it holds 'thesis"):
+    (server.directory / name).mkdir()
+    before = permissions(server.directory)
+    with pytest.raises(
+        StorageError, match=f"must be empty or hold a server, but it holds '{name}'"
+    ):
         server.start()
-    assert not server.home.made
+    assert [entry.name for entry in server.directory.iterdir()] == [name]
+    assert permissions(server.directory) == before
 
 
 def test_a_file_is_no_directory(server: EmbeddedServer) -> None:
