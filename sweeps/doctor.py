@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from studies.database import Database, open_database
-from studies.errors import StorageError
+from studies.errors import RecordError, StorageError
 from studies.records import StudyRecord
 from studies.study_records import get_study, list_studies
+from sweeps.errors import SweepError
 from sweeps.existing_database import refuse_missing_file
 from sweeps.findings import Finding, all_fine, mended, problem
 
@@ -81,17 +82,25 @@ def _studies(
     from sweeps.doctor_records import check_records
     from sweeps.doctor_workers import check_workers
 
-    yield from check_optuna_tables(db)
+    yield from _guarded("optuna", check_optuna_tables(db))
     if whole:
-        yield from check_stray_studies(db)
+        yield from _guarded("optuna", check_stray_studies(db))
     for record in records:
         checks = (
-            check_workers(db, record),
-            check_records(db, record),
-            check_study_of_optuna(db, record),
-            check_files(db, record, deep=deep),
+            ("workers", check_workers(db, record)),
+            ("record", check_records(db, record)),
+            ("optuna", check_study_of_optuna(db, record)),
+            ("files", check_files(db, record, deep=deep)),
         )
-        for check in checks:
-            yield from (replace(finding, study=record.name) for finding in check)
+        for name, check in checks:
+            yield from (replace(finding, study=record.name) for finding in _guarded(name, check))
     if whole:
-        yield from check_foreign_files(db, records)
+        yield from _guarded("files", check_foreign_files(db, records))
+
+
+def _guarded(name: str, check: Iterator[Finding]) -> Iterator[Finding]:
+    """A check that cannot go on is itself something wrong, and the others are done all the same."""
+    try:
+        yield from check
+    except (StorageError, SweepError, RecordError) as error:
+        yield problem(name, f"this could not be looked at: {error}", None)

@@ -10,7 +10,13 @@ from studies.records import StudyRecord
 from studies.repairs import mark_untold
 from sweeps.findings import Finding, all_fine, listed, note, problem
 from sweeps.spec import Spec
-from sweeps.two_sides import Disagreements, Numbers, disagreements, stray_studies
+from sweeps.two_sides import (
+    Disagreements,
+    Numbers,
+    disagreements,
+    has_optuna_tables,
+    stray_studies,
+)
 
 __all__ = ["check_optuna_tables", "check_stray_studies", "check_study_of_optuna"]
 
@@ -23,6 +29,13 @@ def check_optuna_tables(db: Database) -> Iterator[Finding]:
 
     from sweeps.optuna_store import clear_optuna_faults, open_optuna_storage
 
+    if not has_optuna_tables(db):
+        yield problem(
+            _CHECK,
+            "Optuna's tables are not in the database",
+            "they were not copied with ours, or deleted; reports do without, more trials do not",
+        )
+        return
     try:
         with clear_optuna_faults(db):
             open_optuna_storage(db.url).engine.dispose()

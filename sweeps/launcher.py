@@ -105,6 +105,11 @@ class Launcher(ABC):
         """How many workers there are to be where nobody said: what `workers = 0` means."""
         return 1
 
+    @property
+    def where(self) -> str:
+        """What its workers run on, in words; to be asked after `check`."""
+        return self.kind
+
     @abstractmethod
     def scale(self, workers: int) -> list[str]:
         """Makes places for so many workers; returns the ids of those that are to drain.

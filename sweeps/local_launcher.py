@@ -94,6 +94,12 @@ class LocalLauncher(Launcher):
         """One per GPU that the plan may use, else one per physical core."""
         return len(placements(self._plan.device, 0, self._plan.threads))
 
+    @property
+    def where(self) -> str:
+        """The devices that the plan may use."""
+        places = placements(self._plan.device, 0, self._plan.threads)
+        return ", ".join(sorted({place.device for place in places}))
+
     def scale(self, workers: int) -> list[str]:
         """Takes seats in or marks the newest ones for leaving; ids of those that are to drain.
 

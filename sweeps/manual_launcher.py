@@ -76,6 +76,11 @@ class ManualLauncher(Launcher):
     def check(self) -> None:
         """Passes: nothing is started here."""
 
+    @property
+    def where(self) -> str:
+        """Nobody knows yet."""
+        return "machines of your choice"
+
     def scale(self, workers: int) -> list[str]:
         """Prints how to start as many as are missing; ids of the newest that are too many.
 

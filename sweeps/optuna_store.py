@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from studies.database import Database, schema_lock
 from studies.faults import clear_faults
-from studies.postgresql import postgresql_connect_args
+from studies.postgresql import postgresql_connect_args, postgresql_pool_args
 from sweeps.errors import SuggestionError
 from sweeps.samplers import quiet_optuna
 from sweeps.spec import Spec
@@ -44,15 +44,13 @@ def open_optuna_storage(url: str, *, make_tables: bool = False) -> RDBStorage:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_storage(url, make_tables=make_tables)
     driver = parsed.set(drivername="postgresql+psycopg")
-    pool = {
-        "pool_size": 1,
-        "max_overflow": 2,
-        "pool_pre_ping": True,
+    engine = {
+        **postgresql_pool_args(),
         "connect_args": postgresql_connect_args(driver),
     }
     return RDBStorage(
         driver.render_as_string(hide_password=False),
-        engine_kwargs=pool,
+        engine_kwargs=engine,
         skip_table_creation=not make_tables,
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.command_options import Storage, Study
+from sweeps.wording import counted
 
 if TYPE_CHECKING:
     from studies.database import Database
@@ -71,7 +72,7 @@ def _choose(found: "Sequence[LauncherRecord]", wanted: str | None, study: str) -
 
 def _named(record: "LauncherRecord") -> str:
     place = f"{record.kind} on {record.host}:{record.pid}"
-    return f"launcher {record.id[:8]} ({place}, {record.workers_wanted} workers)"
+    return f"launcher {record.id[:8]} ({place}, {counted(record.workers_wanted, 'worker')})"
 
 
 def _scale_by_hand(db: "Database", study: str, workers: int, order: "StopOrder | None") -> str:
@@ -84,11 +85,12 @@ def _scale_by_hand(db: "Database", study: str, workers: int, order: "StopOrder |
         alive = []  # they leave, told so all together
         if workers > 0:
             clear_stop(db, study)
-    lines = [f"study {study}: no launcher lives, {len(alive)} workers do"]
+    lines = [f"study {study}: no launcher is alive, {counted(len(alive), 'worker')} by hand"]
     surplus = _least_needed(db, study, alive)[: max(0, len(alive) - workers)]
     if surplus:
         order_worker_stop(db, surplus, "drain")
-        lines.append(f"{len(surplus)} of them leave when their trials are finished")
+        leave = "leaves when its trial is" if len(surplus) == 1 else "leave when their trials are"
+        lines.append(f"{len(surplus)} of them {leave} finished")
     if workers > len(alive):
         lines.append(_instructions(db, study, workers - len(alive)))
     return "\n".join(lines)

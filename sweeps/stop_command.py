@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.command_options import Storage, Study
+from sweeps.wording import counted
 
 if TYPE_CHECKING:
     from studies.database import Database
@@ -41,8 +42,8 @@ def stop(study: Study, now: Now = False, wait: Wait = False, storage: Storage = 
 def _what_happens(workers: int, running: int, *, now: bool) -> str:
     if workers == 0:
         return "no worker is alive; one that starts before the next `rdsweep run` leaves at once"
-    who = "1 worker leaves" if workers == 1 else f"{workers} workers leave"
-    trials = "1 running trial" if running == 1 else f"{running} running trials"
+    who = f"{counted(workers, 'worker')} leave{'s' if workers == 1 else ''}"
+    trials = counted(running, "running trial")
     if now:
         then = "its epoch ends" if workers == 1 else "their epochs end"
         return f"{who} when {then}; {trials} to go on with later"
@@ -59,8 +60,7 @@ def _wait(db: "Database", study: str) -> None:
     try:
         while alive := len(living_workers(db, study)):
             running = outlook(db, study).running
-            workers = f"{alive} worker{'' if alive == 1 else 's'}"
-            said = f"waiting for {workers}, {running} trial{'' if running == 1 else 's'} running"
+            said = f"waiting for {counted(alive, 'worker')}, {counted(running, 'trial')} running"
             if said != last:
                 typer.echo(said)
             last = said

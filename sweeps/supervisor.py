@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from types import FrameType
 from typing import final
 
@@ -19,16 +18,18 @@ from studies.leases import release_worker
 from studies.orders import order_worker_stop, standing_order
 from studies.queries import query_trials
 from studies.queue import outlook
-from studies.records import StopOrder, StudyRecord
+from studies.records import StopOrder
 from sweeps.errors import SweepError
 from sweeps.launcher import Launcher, WorkerEnd
 from sweeps.progress import SweepDisplay
+from sweeps.wording import counted
 
-__all__ = ["Interrupts", "Supervisor", "announce_launcher", "interrupts"]
+__all__ = ["PATIENCE_SECONDS", "Interrupts", "Supervisor", "announce_launcher", "interrupts"]
 
 POLL_SECONDS = 0.3
 LOOK_SECONDS = 1.0
-PATIENCE_SECONDS = 1.0  # it asks again at its next look, and hears Ctrl-C in between
+PATIENCE_SECONDS = 1.0
+"""How long a supervisor waits for the database: it asks again, and hears Ctrl-C in between."""
 _DATABASE = "database"
 
 
@@ -81,8 +82,8 @@ class Supervisor:
     write is kept until it does.
 
     Args:
-        db: the database.
-        study: what the workers work on.
+        db: the database; it should not be patient, as nothing is watched meanwhile.
+        study: name of what the workers work on.
         launcher: what starts them.
         launcher_id: under which this process is registered.
         workers: how many there are to be at first.
@@ -94,15 +95,15 @@ class Supervisor:
         self,
         *,
         db: Database,
-        study: StudyRecord,
+        study: str,
         launcher: Launcher,
         launcher_id: str,
         workers: int,
         display: SweepDisplay,
         interrupts: Interrupts,
     ) -> None:
-        self._db = replace(db, patience_seconds=PATIENCE_SECONDS)
-        self._study = study.name
+        self._db = db
+        self._study = study
         self._launcher = launcher
         self._launcher_id = launcher_id
         self._wanted = workers
@@ -138,7 +139,6 @@ class Supervisor:
                 self._launcher.stop()
             raise
         finally:
-            self._launcher.close()
             with suppress(StorageError):
                 self._write_ends()
                 end_launcher(self._db, self._launcher_id)
@@ -240,7 +240,7 @@ class Supervisor:
         self._to_drain += self._launcher.scale(workers)
         self._wanted = workers
         hint = "; rdsweep scale starts some again" if workers == 0 else ""
-        self._display.note(f"scaled to {workers} worker{'' if workers == 1 else 's'}{hint}")
+        self._display.note(f"scaled to {counted(workers, 'worker')}{hint}")
 
     def _stop(self, *, at_once: bool) -> None:
         with self._bearing_trouble():

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -17,15 +17,14 @@ from studies.queue import counts, mark_exhausted, outlook
 from studies.records import FINISHED_STATES, StudyRecord, TrialState
 from sweeps.artifact_store import StoreError, local_directory, open_store
 from sweeps.dead_workers import recover_dead_workers
-from sweeps.devices import placements
 from sweeps.errors import SweepError, SweepWarning
 from sweeps.finished_files import tidy_finished
-from sweeps.launcher import Launcher, WorkerPlan
+from sweeps.launcher import Launcher
 from sweeps.launchers import build_launcher
 from sweeps.progress import SweepDisplay
 from sweeps.spec import Spec
-from sweeps.spec_sections import RunSpec
 from sweeps.supervisor import PATIENCE_SECONDS, Supervisor, announce_launcher, interrupts
+from sweeps.wording import counted
 from sweeps.worker_plan import worker_plan
 
 __all__ = ["Outcome", "run_sweep", "start_detached", "warn_before_training"]
@@ -49,17 +48,6 @@ class Outcome:
     states: dict[TrialState, int]
 
 
-@final
-@dataclass(frozen=True, kw_only=True)
-class _Preparation:
-    """A run that can begin: its study, its launcher, and how many workers there are to be."""
-
-    study: StudyRecord
-    launcher: Launcher
-    plan: WorkerPlan
-    workers: int
-
-
 def run_sweep(spec: Spec, db: Database, console: Console) -> Outcome:
     """Runs a spec's study up to its wanted number of trials.
 
@@ -72,22 +60,23 @@ def run_sweep(spec: Spec, db: Database, console: Console) -> Outcome:
         StudiesError: the database cannot be made or reached.
         DataError: the data set is missing or unreadable.
     """
-    ready = _prepare(spec, db, console, detached=False)
-    study = ready.study
-    watched = replace(db, patience_seconds=PATIENCE_SECONDS)
-    with interrupts() as heard, SweepDisplay(console, watched, study) as display:
-        supervisor = Supervisor(
-            db=watched,
-            study=study,
-            launcher=ready.launcher,
-            launcher_id=ready.plan.launcher_id,
-            workers=ready.workers,
-            display=display,
-            interrupts=heard,
-        )
-        supervisor.run()
+    plan = worker_plan(spec, db)
+    with closing(build_launcher(spec.run.launcher, plan)) as launcher:
+        study, workers = _prepare(spec, db, console, launcher, plan.launcher_id)
+        watched = replace(db, patience_seconds=PATIENCE_SECONDS)
+        with interrupts() as heard, SweepDisplay(console, watched, study) as display:
+            supervisor = Supervisor(
+                db=watched,
+                study=study.name,
+                launcher=launcher,
+                launcher_id=plan.launcher_id,
+                workers=workers,
+                display=display,
+                interrupts=heard,
+            )
+            supervisor.run()
     if not supervisor.interrupted:
-        _check_end(db, study.name, supervisor.last_end, ready.plan.logs)
+        _check_end(db, study.name, supervisor.last_end, plan.logs)
     _tidy(db, study)
     return _outcome(db, study, interrupted=supervisor.interrupted)
 
@@ -100,19 +89,23 @@ def start_detached(spec: Spec, db: Database, console: Console) -> None:
         StudiesError: the database cannot be made or reached.
         DataError: the data set is missing or unreadable.
     """
-    ready = _prepare(spec, db, console, detached=True)
-    try:
-        surplus = ready.launcher.scale(ready.workers)
-    finally:
-        end_launcher(db, ready.plan.launcher_id)
+    plan = worker_plan(spec, db, detached=True)
+    with closing(build_launcher(spec.run.launcher, plan)) as launcher:
+        _, workers = _prepare(spec, db, console, launcher, plan.launcher_id)
+        try:
+            surplus = launcher.scale(workers)
+        finally:
+            end_launcher(db, plan.launcher_id)
     order_worker_stop(db, surplus, "drain")
-    ready.launcher.close()
 
 
-def _prepare(spec: Spec, db: Database, console: Console, *, detached: bool) -> _Preparation:
-    """Everything before the first worker is started; checks come before what creates."""
-    plan = worker_plan(spec, db, detached=detached)
-    launcher = build_launcher(spec.run.launcher, plan)
+def _prepare(
+    spec: Spec, db: Database, console: Console, launcher: Launcher, launcher_id: str
+) -> tuple[StudyRecord, int]:
+    """Everything before the first worker is started; returns the study and how many they are.
+
+    What may fail comes before what is created.
+    """
     launcher.check()
     from sweeps.study_setup import prepare_study
 
@@ -126,10 +119,10 @@ def _prepare(spec: Spec, db: Database, console: Console, *, detached: bool) -> _
     clear_stop(db, study.name)
     mark_exhausted(db, study.name, exhausted=False)
     workers = spec.run.workers or launcher.usual_workers
-    announce_launcher(db, study.name, plan.launcher_id, launcher, workers)
-    text = _introduction(spec, study, workers)
+    announce_launcher(db, study.name, launcher_id, launcher, workers)
+    text = _introduction(spec, study, f"{counted(workers, 'worker')} on {launcher.where}")
     console.print(text, highlight=False, markup=False, soft_wrap=True)
-    return _Preparation(study=study, launcher=launcher, plan=plan, workers=workers)
+    return study, workers
 
 
 def warn_before_training(spec: Spec, study: StudyRecord) -> None:
@@ -160,7 +153,7 @@ def _notes_on_reach(db: Database, study: StudyRecord) -> Iterator[str]:
         yield f"the database {db.where} is reached from this machine only, by its address."
 
 
-def _introduction(spec: Spec, study: StudyRecord, workers: int) -> str:
+def _introduction(spec: Spec, study: StudyRecord, crew: str) -> str:
     """What is about to run, in two lines."""
     from sweeps.samplers import choose_sampler
     from sweeps.space import Space
@@ -170,19 +163,9 @@ def _introduction(spec: Spec, study: StudyRecord, workers: int) -> str:
     sampler = choose_sampler(spec.study.sampler, space, study.trials_wanted)
     return (
         f"study {study.name}: {study.trials_wanted} trials on {data['name']} "
-        f"({data['train_size']} training, {data['heldout_size']} held-out examples), "
-        f"{_crew(spec.run, workers)}\n"
+        f"({data['train_size']} training, {data['heldout_size']} held-out examples), {crew}\n"
         f"sampler {sampler.name}: {sampler.reason}"
     )
-
-
-def _crew(run: RunSpec, workers: int) -> str:
-    """How many workers there are to be, and on what."""
-    plural = "" if workers == 1 else "s"
-    if run.launcher != "local":
-        return f"{workers} worker{plural} by {run.launcher}, device {run.device}"
-    used = {place.device for place in placements(run.device, workers, run.threads)}
-    return f"{workers} worker{plural} on {', '.join(sorted(used))}"
 
 
 def _outcome(db: Database, study: StudyRecord, *, interrupted: bool) -> Outcome:

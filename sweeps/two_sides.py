@@ -31,7 +31,14 @@ from studies.study_records import study_id_of
 from studies.tables import StudyRow, TrialRow
 from sweeps.optuna_tables import STUDIES, STUDY_ATTRIBUTES, TRIALS, VALUES
 
-__all__ = ["MARK", "Disagreements", "Numbers", "disagreements", "stray_studies"]
+__all__ = [
+    "MARK",
+    "Disagreements",
+    "Numbers",
+    "disagreements",
+    "has_optuna_tables",
+    "stray_studies",
+]
 
 MARK: Final = "rdsweep"
 """The attribute of Optuna's studies that are ours."""
@@ -98,6 +105,12 @@ def disagreements(db: Database, record: StudyRecord) -> Disagreements:
         if optuna_id is None:
             return Disagreements(trials=trials, study_missing=True)
         return _compare(connection, study_id, optuna_id, record.distortion, trials)
+
+
+def has_optuna_tables(db: Database) -> bool:
+    """Whether Optuna's tables are there at all."""
+    with db.read() as connection:
+        return inspect(connection).has_table(STUDIES.name)
 
 
 def stray_studies(db: Database) -> list[tuple[str, int]]:

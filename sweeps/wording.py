@@ -1,9 +1,9 @@
-"""The words of the spec's problems: what was got, and what was probably meant."""
+"""Words for messages: what was got, what was probably meant, and how many."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-__all__ = ["ended", "nearest", "shown"]
+__all__ = ["counted", "ended", "nearest", "shown"]
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -28,3 +28,8 @@ def shown(value: object) -> str:
 def ended(sentence: str) -> str:
     """The sentence with a full stop, unless it ends as a question or has one."""
     return sentence if sentence.endswith(("?", ".", "…")) else f"{sentence}."
+
+
+def counted(count: int, noun: str) -> str:
+    """So many things, as "1 worker" or "2 workers"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

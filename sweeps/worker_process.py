@@ -61,4 +61,5 @@ def end_in_words(returncode: int, log: Path, log_start: int = 0) -> str:
             lines = stream.read().decode(errors="replace").strip().splitlines()
     except OSError:
         lines = []
-    return lines[-1] if lines else f"ended with exit status {returncode}"
+    last = lines[-1] if lines else f"ended with exit status {returncode}"
+    return last.removeprefix("rdsweep: ")

@@ -133,6 +133,17 @@ def test_only_its_user_on_this_machine_gets_in(server: EmbeddedServer) -> None:
     }
 
 
+def test_it_keeps_nothing_of_the_environment_that_it_was_started_in(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It outlives whoever started it, with their secrets and their scheduler's marks."""
+    monkeypatch.setenv("RDSWEEP_STORAGE", "postgresql://anna:s3cr3t@host/db")
+    monkeypatch.setenv("PGPORT", "1")
+    server.start()
+    kept = psutil.Process(server.pid).environ()
+    assert not {"RDSWEEP_STORAGE", "PGPORT"} & kept.keys()
+
+
 def test_it_serves_hundreds_of_workers(server: EmbeddedServer) -> None:
     server.start()
     assert answer(server, "SHOW max_connections") == "300"

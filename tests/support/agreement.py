@@ -45,7 +45,9 @@ def all_files(folder: Path) -> dict[str, str]:
 
 def optuna_trials(db: Database, study: str) -> dict[int, FrozenTrial]:
     """Optuna's trials by number."""
-    found = load_optuna_study(db.url, study).get_trials(deepcopy=False)
+    memory = load_optuna_study(db.url, study)
+    found = memory.get_trials(deepcopy=False)
+    memory._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     numbers = [trial.number for trial in found]
     assert len(set(numbers)) == len(numbers)
     return {trial.number: trial for trial in found}

@@ -11,11 +11,12 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -27,7 +28,7 @@ from studies.launchers import register_launcher
 from studies.leases import release_trial, release_worker, take_trial
 from studies.orders import order_stop
 from studies.outcomes import diverge_trial, fail_trial, finish_trial, store_epoch
-from studies.queue import mark_told
+from studies.queue import add_trials, mark_told
 from studies.record_tables import RecordTables
 from studies.records import ArtifactRecord, Lease
 from studies.sampler_lease import acquire_sampler
@@ -94,31 +95,30 @@ def rich_study(database: Database, name: str = STUDY.name) -> str:
     """
     documents = {"big": 2**60 + 1, "floats": list(EXTREMES), "β": {"nested": [None, True, ""]}}
     study_of(database, 0, name=name, data={**STUDY.data, **documents})
+    crew = {worker: f"{worker}-{uuid4().hex}" for worker in ("anna", "bert", "carl", "boss")}
     for worker in "anna", "bert", "carl":
         register_worker(
-            database, name, f"{name}-{worker}", host="here", pid=1, process_started_at=1.5,
-            device="cpu", versions={"python": "3.11"}, launcher_id="boss",
+            database, name, crew[worker], host="here", pid=1, process_started_at=1.5,
+            device="cpu", versions={"python": "3.11"}, launcher_id=crew["boss"],
         )  # fmt: skip
     register_launcher(
-        database, name, f"{name}-boss", kind="local", host="here", pid=2, process_started_at=0.25,
+        database, name, crew["boss"], kind="local", host="here", pid=2, process_started_at=0.25,
         workers_wanted=3,
     )  # fmt: skip
     trials = [
         new_trial(number, parameters={"beta": value, "latent_dim": 4}, seed=2**62 + number)
         for number, value in enumerate(EXTREMES)
     ]
-    from studies.queue import add_trials
-
     add_trials(database, name, trials)
-    _work(database, name)
-    end_worker(database, f"{name}-anna", "nothing left to do")
+    _work(database, name, crew)
+    end_worker(database, crew["anna"], "nothing left to do")
     order_stop(database, name, "drain")
-    assert acquire_sampler(database, name, f"{name}-carl/desk", 60.0)
+    assert acquire_sampler(database, name, crew["carl"] + "/desk", 60.0)
     return name
 
 
-def _work(database: Database, name: str) -> None:
-    anna, bert, carl = (f"{name}-{worker}" for worker in ("anna", "bert", "carl"))
+def _work(database: Database, name: str, crew: Mapping[str, str]) -> None:
+    anna, bert, carl = (crew[worker] for worker in ("anna", "bert", "carl"))
     complete, diverged, failed = (take(database, anna, name) for _ in range(3))
     for lease in complete, diverged, failed:
         store_epoch(database, lease, epoch_record(1))
@@ -241,6 +241,7 @@ def _postgresql_rows(url: str) -> Rows:
     import psycopg
     from psycopg.rows import dict_row
 
+    url = url.replace("postgresql+psycopg://", "postgresql://")
     with psycopg.connect(url, row_factory=dict_row) as driver:
         return {
             name: driver.execute(query.encode()).fetchall() for name, query in _QUERIES.items()

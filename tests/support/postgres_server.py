@@ -183,8 +183,10 @@ def _use(folder: Path) -> int:
 
 
 def _guard(folder: Path) -> None:
-    """Starts the guardian of a folder, a process of nobody's."""
-    subprocess.run([sys.executable, __file__, str(folder)], check=True, stdin=subprocess.DEVNULL)
+    """Starts the guardian of a folder, a process of nobody's: no test's mark is upon it."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    guardian = [sys.executable, __file__, str(folder)]
+    subprocess.run(guardian, check=True, stdin=subprocess.DEVNULL, env=kept)
 
 
 def _be_guardian(folder: Path) -> None:

@@ -244,14 +244,20 @@ class SlurmCluster:
             time.sleep(0.05)
 
     def _processes(self) -> list[psutil.Process]:
-        """The processes of jobs: Slurm gives each of them the place of its configuration."""
-        mark = f"SLURM_CONF={self.configuration}"
-        ours = {os.getpid(), *(daemon.pid for daemon in self._daemons.values())}
-        return [
-            process
-            for process in psutil.process_iter()
-            if process.pid not in ours and mark in _environment(process)
-        ]
+        """The processes of jobs.
+
+        Slurm gives each of them the place of its configuration; so does the test that points its
+        own commands at this cluster, but no number of a job.
+        """
+        found = []
+        for process in psutil.process_iter(["name"]):
+            environment = _environment(process)
+            of_a_job = any(word.startswith("SLURM_JOB_ID=") for word in environment)
+            if f"SLURM_CONF={self.configuration}" in environment and (
+                of_a_job or process.info["name"] == "slurmstepd"
+            ):
+                found.append(process)
+        return found
 
     def _runs_on(self, process: psutil.Process, node: str) -> bool:
         """Whether it belongs to a job on that node: its own processes, or Slurm's `slurmstepd`."""

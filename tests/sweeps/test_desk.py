@@ -131,7 +131,7 @@ class TestADeskAtAnyPointOfItsWork:
 
 class TestWorkersAndTheirDesk:
     def test_a_desk_that_is_killed_again_and_again_is_replaced(self, tmp_path: Path) -> None:
-        sweep = ToySweep.create(tmp_path, TREE, sampler="tpe", trials=12, run=SHORT)
+        sweep = ToySweep.create(tmp_path, TREE, sampler="tpe", trials=12)
         killed: list[int] = []
 
         def outcome(lease: Lease) -> tuple[float, float]:
@@ -233,6 +233,7 @@ def test_a_desk_outlives_a_restart_of_its_server(tmp_path: Path) -> None:
         work_in_threads(workers_of(sweep, 2, outcome))
         check_finished(sweep.db, "toy", 16)
         assert len(desks) == 1
+        sweep.db.close()
 
 
 WORKER = """

@@ -124,7 +124,7 @@ class TestTheDatabase:
     def test_is_switched_to_wal(self, patient: Patient) -> None:
         db = patient.open()
         with db.engine.connect() as connection:
-            connection.connection.execute("PRAGMA journal_mode = DELETE")  # type: ignore[attr-defined]
+            connection.connection.execute("PRAGMA journal_mode = DELETE")
         db.close()
         found = patient.complaint()
         assert (found.check, found.level) == ("journal", "problem")
@@ -218,7 +218,7 @@ class TestDisks:
             patient = Patient.copy_of(healthy.folder, disk / "copy")
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
             found = {each.check: each for each in patient.examined() if each.level == "problem"}
-        assert "must be writable for a sweep" in found["rights"].message
+        assert "must be writable for a sweep" in found["rights"].message, found
 
     MOUNTS = (
         Mount("/", "ext4"),
@@ -301,7 +301,10 @@ class TestOptuna:
             "UPDATE trials SET state = 'FAIL' WHERE number = 1",
             r"told something else than the record has of trial 1$",
         ),
-        ("DELETE FROM trials WHERE number = 1", r"Optuna lacks trial 1 of the record$"),
+        (
+            "UPDATE trials SET number = 77, state = 'FAIL' WHERE number = 1",
+            r"Optuna lacks trial 1 of the record$",
+        ),
         (
             "DELETE FROM rdsweep_trials WHERE number = 1",
             r"Optuna has results of trial 1 that the record lacks$",

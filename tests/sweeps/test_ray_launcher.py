@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -32,7 +33,7 @@ from sweeps.ray_launcher import RayLauncher
 from sweeps.ray_messages import Node
 from sweeps.ray_resources import Resources, device_of
 
-Wait = Callable[[Callable[[], bool]], None]
+PATIENCE_SECONDS = 240.0
 
 pytestmark = pytest.mark.timeout(600)  # processes of Ray and torch, on machines with two cores
 
@@ -54,7 +55,7 @@ def cluster(running_cluster: RayCluster) -> RayCluster:
 
 
 class TestRayLauncher(LauncherContract):
-    patience_seconds = 240.0
+    patience_seconds = PATIENCE_SECONDS
     extra: Mapping[str, Any] = {}
 
     @pytest.fixture(autouse=True)
@@ -122,17 +123,16 @@ class TestRayLauncher(LauncherContract):
         assert process.wait(timeout=60) is None
 
     def test_detached_workers_need_nobody_and_give_their_places_back(
-        self, crew_of: Callable[..., Crew], eventually: Wait
+        self, crew_of: Callable[..., Crew]
     ) -> None:
         self.extra = {"detached": True}
         crew, launcher = self.crew(crew_of())
         launcher.scale(2)
         launcher.close()
-        eventually(lambda: len(crew.workers()) == 2)
-        eventually(lambda: not any("sweeps.ray_driver" in words(one) for one in self.processes))
-        crew.patience_seconds = 240.0
+        until(lambda: len(crew.workers()) == 2)
+        until(lambda: not any("sweeps.ray_driver" in words(one) for one in self.processes))
         crew.watch(lambda: len(crew.trials("state = 'complete'")) == 4, "all trials are finished")
-        eventually(lambda: not any("ray::RayWorker" in words(one) for one in self.processes))
+        until(lambda: not any("ray::RayWorker" in words(one) for one in self.processes))
         assert len(crew.workers(ended=True)) == 2
 
     def test_a_node_without_rdsweep_is_told_as_such(
@@ -157,6 +157,14 @@ class TestRayLauncher(LauncherContract):
     @property
     def processes(self) -> list[psutil.Process]:
         return self.cluster.processes()
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Waits until a condition holds."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"it did not come true in {PATIENCE_SECONDS:g} s"
+        time.sleep(0.1)
 
 
 def words(process: psutil.Process) -> list[str]:
@@ -217,7 +225,7 @@ def workers_of(storage: SecretStorage) -> dict[str, WorkerRecord]:
 
 
 def test_a_sweep_survives_a_node_and_its_password_is_seen_nowhere(
-    cluster: RayCluster, rdsweep: Rdsweep, secret: SecretStorage, eventually: Wait
+    cluster: RayCluster, rdsweep: Rdsweep, secret: SecretStorage
 ) -> None:
     """Each worker takes all CPUs of a node; the one that lost its node waits for another."""
     spec = str(rdsweep.write_spec(epochs=300))
@@ -225,7 +233,7 @@ def test_a_sweep_survives_a_node_and_its_password_is_seen_nowhere(
     command = ["run", spec, "--workers", "2", "--no-report", *options(rdsweep, *more)]
     process = rdsweep.start(*command)
     begun = "state = 'running' and 1 <= epoch and epoch < 150"
-    eventually(lambda: len(trials_of(secret, begun)) == 2 or process.poll() is not None)
+    until(lambda: len(trials_of(secret, begun)) == 2 or process.poll() is not None)
     raylet = f"RAY_RAYLET_PID={cluster.raylet('beta')}"
     workers = workers_of(secret)
     (victim,) = (
@@ -277,16 +285,16 @@ def living(folder: Path) -> list[psutil.Process]:
 
 
 def test_a_run_without_a_cluster_has_one_of_its_own_that_ends_with_it(
-    no_cluster: Path, rdsweep: Rdsweep, secret: SecretStorage, eventually: Wait
+    no_cluster: Path, rdsweep: Rdsweep, secret: SecretStorage
 ) -> None:
     """Killed without a warning, too: the workers leave at their next epoch, and then Ray does."""
     spec = str(rdsweep.write_spec(epochs=LONG))
     process = rdsweep.start("run", spec, "--workers", "1", *options(rdsweep))
     begun = "state = 'running' and epoch >= 1"
-    eventually(lambda: bool(trials_of(secret, begun)) or process.poll() is not None)
+    until(lambda: bool(trials_of(secret, begun)) or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     said, _ = process.communicate()
-    eventually(lambda: not living(no_cluster))
+    until(lambda: not living(no_cluster))
     (trial,) = trials_of(secret, "epoch >= 1")
     assert trial.state == "queued"
     db = open_database(secret.url)

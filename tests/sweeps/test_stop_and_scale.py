@@ -135,7 +135,7 @@ class TestScaleByHand:
         workers = [rdsweep.start("worker", "small", "--device", "cpu") for _ in range(2)]
         eventually(lambda: len(living_workers(db, "small")) == 2)
         said = rdsweep("scale", "small", "3").stdout.splitlines()
-        assert said[0] == "study small: no launcher lives, 2 workers do"
+        assert said[0] == "study small: no launcher is alive, 2 workers by hand"
         assert "start a worker with this command, on this machine:" in said[1]
         assert said[2].endswith(f"--storage {db.url}")
         said = rdsweep("scale", "small", "1").stdout.splitlines()
