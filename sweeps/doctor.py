@@ -11,6 +11,8 @@ from dataclasses import replace
 from studies.database import Database, open_database
 from studies.errors import RecordError, StorageError
 from studies.records import StudyRecord
+from studies.sqlite import sqlite_file
+from studies.storage_url import parse_storage_url
 from studies.study_records import get_study, list_studies
 from sweeps.errors import SweepError
 from sweeps.existing_database import refuse_missing_file
@@ -39,6 +41,7 @@ def examine(
 
 def _findings(url: str, study: str | None, *, deep: bool) -> Iterator[Finding]:
     try:
+        yield from _rights(url)
         db = open_database(url)
         refuse_missing_file(db)
     except StorageError as error:
@@ -48,6 +51,14 @@ def _findings(url: str, study: str | None, *, deep: bool) -> Iterator[Finding]:
         yield from _findings_in(db, study, deep=deep)
     finally:
         db.close()
+
+
+def _rights(url: str) -> Iterator[Finding]:
+    parsed = parse_storage_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        from sweeps.doctor_sqlite import check_rights
+
+        yield from check_rights(sqlite_file(parsed))
 
 
 def _findings_in(db: Database, study: str | None, *, deep: bool) -> Iterator[Finding]:

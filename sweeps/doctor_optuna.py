@@ -163,5 +163,8 @@ def _tell(db: Database, record: StudyRecord) -> str:
         worker_id=f"doctor-{uuid.uuid4().hex[:12]}/desk",
         examples=record.data["train_size"],
     )
-    told = desk.settle()
+    try:
+        told = desk.settle()
+    finally:
+        desk.close()
     return f"told Optuna {told} outcomes" if told else "whoever asks the sampler now tells it"

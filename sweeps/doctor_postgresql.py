@@ -98,8 +98,8 @@ def _durability(settings: dict[str, str]) -> Iterator[Finding]:
     if lost:
         yield note(
             "durability",
-            f"{' and '.join(lost)} are off: a power cut can damage the whole database",
-            "switch them on in postgresql.conf unless the data may be lost",
+            f"{' and '.join(lost)} {'is' if len(lost) == 1 else 'are'} off: a power cut can damage the whole database",
+            "switch that on in postgresql.conf unless the data may be lost",
         )
     elif settings["synchronous_commit"] == "off":
         yield note(

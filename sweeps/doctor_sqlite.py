@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from sqlalchemy import text
 
@@ -13,7 +14,21 @@ from studies.tables import PREFIX
 from sweeps.doctor_disk import is_network, mount_of, mounts
 from sweeps.findings import Finding, all_fine, listed, problem
 
-__all__ = ["check_sqlite"]
+__all__ = ["check_rights", "check_sqlite"]
+
+
+def check_rights(file: Path) -> Iterator[Finding]:
+    """Yields what may not be written, before a SQLite file is opened.
+
+    SQLite writes two files beside the database, also for those who only read.
+    """
+    for path in (file, file.parent):
+        if path.exists() and not os.access(path, os.W_OK):
+            yield problem(
+                "rights",
+                f"{path} must be writable for a sweep, but it is not for this user",
+                "change its permissions, or how its disk is mounted",
+            )
 
 
 def check_sqlite(db: Database) -> Iterator[Finding]:
@@ -21,7 +36,6 @@ def check_sqlite(db: Database) -> Iterator[Finding]:
     if db.file is None:
         return
     yield from _file_system(db)
-    yield from _rights(db)
     yield from _journal(db)
     yield from _soundness(db)
 
@@ -41,19 +55,6 @@ def _file_system(db: Database) -> Iterator[Finding]:
         )
     else:
         yield all_fine("file system", f"{db.file} is on a local disk ({mount.kind})")
-
-
-def _rights(db: Database) -> Iterator[Finding]:
-    """SQLite writes two files beside the database, also for those who only read."""
-    if db.file is None:
-        return
-    for path in (db.file, db.file.parent):
-        if not os.access(path, os.W_OK):
-            yield problem(
-                "rights",
-                f"{path} must be writable for a sweep, but it is not for this user",
-                "change its permissions, or how its disk is mounted; reading works without",
-            )
 
 
 def _journal(db: Database) -> Iterator[Finding]:

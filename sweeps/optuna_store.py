@@ -22,6 +22,7 @@ from sweeps.spec import Spec
 
 __all__ = [
     "clear_optuna_faults",
+    "close_optuna_study",
     "create_optuna_study",
     "load_optuna_study",
     "open_optuna_storage",
@@ -104,6 +105,14 @@ def load_optuna_study(url: str, name: str) -> Study:
             storage.engine.dispose()
             raise _foreign(name)
     return study
+
+
+def close_optuna_study(study: Study) -> None:
+    """Closes the connections of a study that `load_optuna_study` returned."""
+    storage = study._storage  # noqa: SLF001  (a cache around the storage that was opened)
+    engine = getattr(getattr(storage, "_backend", storage), "engine", None)
+    if engine is not None:
+        engine.dispose()
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def _scale_by_hand(db: "Database", study: str, workers: int, order: "StopOrder |
         alive = []  # they leave, told so all together
         if workers > 0:
             clear_stop(db, study)
-    lines = [f"study {study}: no launcher is alive, {counted(len(alive), 'worker')} by hand"]
+    lines = [f"study {study}: no launcher is alive; living workers: {len(alive)}"]
     surplus = _least_needed(db, study, alive)[: max(0, len(alive) - workers)]
     if surplus:
         order_worker_stop(db, surplus, "drain")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps.errors import SweepError
 from sweeps.launcher import WorkerPlan
 from sweeps.slurm_job import SlurmJob
-from sweeps.slurm_queue import run_slurm
+from sweeps.slurm_queue import cancel, run_slurm
 from sweeps.storage import VARIABLE
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ RESERVED = (
 
 _GPU_PARAMETERS = ("gres", "gpus", "gpus_per_node", "gpus_per_task", "gpus_per_socket")
 _OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")
+_OF_A_USER = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
 
 
 def submit(plan: WorkerPlan, jobs: Sequence[SlurmJob]) -> "list[submitit.Job[int]]":
@@ -64,6 +65,8 @@ def submit(plan: WorkerPlan, jobs: Sequence[SlurmJob]) -> "list[submitit.Job[int
             for start in range(0, len(jobs), ARRAY_SIZE):
                 submitted += executor.submit_array(jobs[start : start + ARRAY_SIZE])
         except (FailedJobError, FailedSubmissionError) as error:
+            with contextlib.suppress(SweepError):
+                cancel([job.job_id for job in submitted])
             lines = str(error).strip().splitlines() or ["no reason given"]
             said = re.sub(r"^sbatch: error: ", "", lines[-1])
             message = f"Slurm must accept the workers' jobs, but sbatch said: {said}"
@@ -156,12 +159,13 @@ def _normal(extra: Mapping[str, Any]) -> dict[str, Any]:
 def _environment(plan: WorkerPlan) -> Iterator[None]:
     """The environment that the jobs get: with the database's URL, without that of another job.
 
-    A launcher may itself run in a job, whose `SLURM_…` variables would be taken for settings.
+    A launcher may itself run in a job, whose variables would be taken for settings of others.
     """
     before = dict(os.environ)
-    for name in before:
-        if name.startswith(_OF_A_JOB) and name != "SLURM_CONF":
-            del os.environ[name]
+    if "SLURM_JOB_ID" in before:
+        for name in before:
+            if name.startswith(_OF_A_JOB) and name not in _OF_A_USER:
+                del os.environ[name]
     os.environ.pop("SBATCH_EXPORT", None)
     os.environ[VARIABLE] = plan.url
     try:

@@ -24,7 +24,11 @@ from studies.records import TrialRecord
 from studies.sampler_lease import acquire_sampler, extend_sampler, release_sampler
 from studies.study_records import get_study
 from sweeps.errors import SuggestionError
-from sweeps.optuna_store import clear_optuna_faults, load_optuna_study
+from sweeps.optuna_store import (
+    clear_optuna_faults,
+    close_optuna_study,
+    load_optuna_study,
+)
 from sweeps.samplers import build_sampler, choose_sampler, quiet_optuna
 from sweeps.settings import LARGEST_GRID
 from sweeps.space import Parameters, Space, Suggestion, fingerprint
@@ -132,6 +136,10 @@ class SuggestionDesk:
     def leave(self) -> None:
         """Gives the lease back, if this desk holds it."""
         release_sampler(self._db, self._name, self._worker_id)
+
+    def close(self) -> None:
+        """Closes Optuna's connections; a process that ends does so by itself."""
+        close_optuna_study(self._optuna)
 
     def _leased(self, work: Callable[[], Refill]) -> Refill:
         take = extend_sampler if self._standing else acquire_sampler

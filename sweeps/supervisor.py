@@ -19,6 +19,7 @@ from studies.orders import order_worker_stop, standing_order
 from studies.queries import query_trials
 from studies.queue import outlook
 from studies.records import StopOrder
+from studies.workers import list_workers
 from sweeps.errors import SweepError
 from sweeps.launcher import Launcher, WorkerEnd
 from sweeps.progress import SweepDisplay
@@ -113,7 +114,7 @@ class Supervisor:
         self._finished = 0
         self._order: StopOrder | None = None
         self._ends: list[WorkerEnd] = []
-        self._to_drain: list[str] = []
+        self._surplus: set[str] = set()
         self._next_look = 0.0
         self._trouble: set[str] = set()
         self.last_end = "see the logs"
@@ -131,7 +132,7 @@ class Supervisor:
             StudiesError: the study is gone.
         """
         try:
-            self._to_drain += self._launcher.scale(self._wanted)
+            self._surplus.update(self._launcher.scale(self._wanted))
             while self._look():
                 time.sleep(POLL_SECONDS)
         except BaseException:
@@ -221,14 +222,13 @@ class Supervisor:
             self._follow_stop(order)
         if wanted not in (None, self._wanted) and not self.interrupted:
             self._scale(wanted)
-        if self._to_drain:
-            order_worker_stop(self._db, self._to_drain, "drain")
-            self._to_drain.clear()
+        if self._surplus:
+            self._drain_surplus()
 
     def _follow_stop(self, order: StopOrder) -> None:
         """Workers hear the order by themselves; here none is started any more."""
         if order == "drain":
-            self._to_drain += self._launcher.scale(0)
+            self._surplus.update(self._launcher.scale(0))
         else:
             self._launcher.stop()
         self._order = order
@@ -237,10 +237,16 @@ class Supervisor:
             self._display.note(f"ordered to stop: each worker leaves when its {when}")
 
     def _scale(self, workers: int) -> None:
-        self._to_drain += self._launcher.scale(workers)
+        self._surplus.update(self._launcher.scale(workers))
         self._wanted = workers
         hint = "; rdsweep scale starts some again" if workers == 0 else ""
         self._display.note(f"scaled to {counted(workers, 'worker')}{hint}")
+
+    def _drain_surplus(self) -> None:
+        """Tells them to drain; one that is only starting is told once it has registered."""
+        order_worker_stop(self._db, self._surplus, "drain")
+        workers = list_workers(self._db, self._study)
+        self._surplus -= {worker.id for worker in workers if worker.stop or worker.ended_at}
 
     def _stop(self, *, at_once: bool) -> None:
         with self._bearing_trouble():

@@ -1,10 +1,14 @@
 """``rdsweep worker`` and the process that makes suggestions for it, ``rdsweep desk``."""
 
-from typing import Annotated
+import warnings
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sweeps.command_options import Storage, Study
+
+if TYPE_CHECKING:
+    from studies.database import Database
 
 __all__ = ["desk", "worker"]
 
@@ -35,6 +39,9 @@ def worker(
     from sweeps.existing_database import existing_database
     from sweeps.worker import WorkerOptions, run_worker
 
+    db = existing_database(storage, patient=True)
+    if launcher_id is None:
+        _warn_if_stopped(db, study)
     options = WorkerOptions(
         device=device,
         threads=threads,
@@ -43,7 +50,20 @@ def worker(
         parent_pid=parent_pid,
         time_limit=time_limit,
     )
-    raise typer.Exit(run_worker(study, existing_database(storage, patient=True), options))
+    raise typer.Exit(run_worker(study, db, options))
+
+
+def _warn_if_stopped(db: "Database", study: str) -> None:
+    """Whoever starts a worker by hand learns why it leaves at once."""
+    from studies.orders import standing_order
+    from sweeps.errors import SweepWarning
+
+    if standing_order(db, study) is not None:
+        note = (
+            f"study {study!r} was told to stop, so this worker leaves at once; "
+            f"`rdsweep run SPEC` or `rdsweep scale {study} N` lets it go on."
+        )
+        warnings.warn(note, SweepWarning, stacklevel=2)
 
 
 def desk(

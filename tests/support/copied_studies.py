@@ -52,14 +52,14 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 @contextmanager
-def empty_url(back_end: str, file: Path) -> Iterator[str]:
-    """Yields the URL of an empty database of one kind."""
+def prepared_url(back_end: str, file: Path) -> Iterator[str]:
+    """Yields the URL of a database of one kind, on a server with our tables already."""
     if back_end == "sqlite":
         yield f"sqlite:///{file}"
         return
     if reason := postgres_server.missing():
         pytest.skip(reason)
-    with postgres_server.empty_database() as url:
+    with postgres_server.prepared_database() as url:
         yield url
 
 
@@ -70,8 +70,8 @@ def empty_databases(
     """Yields two open databases with our tables."""
     source, target = back_ends
     with (
-        empty_url(source, folder / "source.db") as here,
-        empty_url(target, folder / "target.db") as there,
+        prepared_url(source, folder / "source.db") as here,
+        prepared_url(target, folder / "target.db") as there,
     ):
         databases = open_database(here), open_database(there)
         for database in databases:

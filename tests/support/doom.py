@@ -20,7 +20,9 @@ def launch(script: str, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def doom(owner: Any, name: str, number: signal.Signals, *, before: bool, time: int = 1) -> None:
+def doom(
+    owner: Any, name: str, number: signal.Signals, *, before: bool, time: int = 1, word: str = ""
+) -> None:
     """Makes this process send itself a signal at a function's n-th call.
 
     Args:
@@ -29,14 +31,16 @@ def doom(owner: Any, name: str, number: signal.Signals, *, before: bool, time: i
         number: the signal.
         before: whether it comes before the function has done anything, or after.
         time: at which call.
+        word: only calls with a word that contains this one are counted.
     """
     function: Callable[..., Any] = getattr(owner, name)
-    calls = 0
+    calls, struck = 0, False
 
     def doomed(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        fatal = calls == time
+        nonlocal calls, struck
+        calls += not word or any(isinstance(value, str) and word in value for value in args)
+        fatal = calls == time and not struck
+        struck |= fatal
         if fatal and before:
             os.kill(os.getpid(), number)
         result = function(*args, **kwargs)

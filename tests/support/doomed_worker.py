@@ -27,17 +27,18 @@ def start(
     return launch(__file__, url, study, worker, point, number.name)
 
 
-def _places() -> dict[str, tuple[Any, str, int]]:
-    """For each point the object and the name of the function that is called there, and when."""
+def _places() -> dict[str, tuple[Any, str, int, str]]:
+    """For each point the object and the name of the function there, at which call, with what."""
     from sweeps import attempt
     from sweeps.directory_store import DirectoryStore
+    from sweeps.trial_files import TrialFiles
 
     return {
-        "before an epoch is stored": (attempt, "store_epoch", 2),
-        "before a checkpoint is written": (DirectoryStore, "put", 2),
-        "before the model is written": (attempt.TrialFiles, "save_model", 1),
-        "after the model is written": (attempt.TrialFiles, "save_model", 1),
-        "before the result is stored": (attempt, "finish_trial", 1),
+        "before an epoch is stored": (attempt, "store_epoch", 2, ""),
+        "before a checkpoint is written": (DirectoryStore, "put", 2, "/checkpoint-"),
+        "before the model is written": (DirectoryStore, "put", 1, "/model-"),
+        "after the model is written": (TrialFiles, "save_model", 1, ""),
+        "before the result is stored": (attempt, "finish_trial", 1, ""),
     }
 
 
@@ -45,8 +46,9 @@ def _main(url: str, study: str, worker: str, point: str, name: str) -> None:
     from studies.database import open_database
     from sweeps.worker import WorkerOptions, run_worker
 
-    owner, function, time = _places()[point]
-    doom(owner, function, signal.Signals[name], before=point.startswith("before"), time=time)
+    owner, function, time, word = _places()[point]
+    before, number = point.startswith("before"), signal.Signals[name]
+    doom(owner, function, number, before=before, time=time, word=word)
     sys.exit(run_worker(study, open_database(url), WorkerOptions(worker_id=worker)))
 
 

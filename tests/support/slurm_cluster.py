@@ -8,7 +8,6 @@ ports, so that one of them can fail while the other goes on.
 import getpass
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -19,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from slurm_processes import end_cluster, guard, job_processes
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 DAEMON_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"  # where Debian puts the daemons
@@ -69,7 +70,9 @@ PartitionName=high Nodes=beta PriorityTier=9 PreemptMode=OFF
 def why_not() -> str | None:
     """Why no cluster can be started here; None if it can."""
     missing = [name for name in PROGRAMS if shutil.which(name, path=DAEMON_PATH) is None]
-    return f"Slurm is not installed (no {', '.join(missing)})" if missing else None
+    if missing:
+        return f"Slurm is not installed (no {', '.join(missing)}; see .ci/install-slurm)"
+    return None if os.geteuid() == 0 else "only root starts Slurm's daemons"
 
 
 @dataclass
@@ -112,20 +115,21 @@ class SlurmCluster:
     def fail_node(self, node: str) -> None:
         """What a power cut does: the daemon and every process of its jobs are killed at once."""
         daemon = self._daemons.pop(node)
-        victims = [one for one in self._processes() if self._runs_on(one, node)]
+        victims = job_processes(self.folder, node)
         daemon.kill()
         for process in victims:
-            _kill(process)
+            with suppress(psutil.Error):
+                process.kill()
         daemon.wait()
+        self.command("scontrol", "update", f"nodename={node}", "state=down", "reason=failed")
 
     def repair(self) -> None:
         """Brings failed and drained nodes back."""
         for node in self.NODES:
             if node not in self._daemons:
                 self.start_node(node)
-            self._run(
-                "scontrol", "update", f"nodename={node}", "state=resume"
-            )  # fails for a sound one
+            # fails for a node that is sound
+            self._run("scontrol", "update", f"nodename={node}", "state=resume")
         self.wait_for_nodes()
 
     def command(self, *words: str) -> str:
@@ -158,19 +162,9 @@ class SlurmCluster:
 
     def stop(self) -> None:
         """Ends all jobs and daemons; nothing of them stays behind."""
-        for name in (*self.NODES, "slurmctld", "munged"):
-            daemon = self._daemons.pop(name, None)
-            if daemon is not None:
-                daemon.terminate()
-                try:
-                    daemon.wait(timeout=10)
-                except subprocess.TimeoutExpired:
-                    daemon.kill()
-                    daemon.wait()
-        left = self._processes()
-        for process in left:
-            _kill(process)
-        psutil.wait_procs(left, timeout=10)
+        end_cluster(self.folder)
+        for daemon in self._daemons.values():
+            daemon.wait(timeout=10)
 
     def _configure(self) -> None:
         key = self.folder / "munge.key"
@@ -243,46 +237,6 @@ class SlurmCluster:
             assert time.monotonic() < end, f"{what} did not come within {START_SECONDS:.0f} s"
             time.sleep(0.05)
 
-    def _processes(self) -> list[psutil.Process]:
-        """The processes of jobs.
-
-        Slurm gives each of them the place of its configuration; so does the test that points its
-        own commands at this cluster, but no number of a job.
-        """
-        found = []
-        for process in psutil.process_iter(["name"]):
-            environment = _environment(process)
-            of_a_job = any(word.startswith("SLURM_JOB_ID=") for word in environment)
-            if f"SLURM_CONF={self.configuration}" in environment and (
-                of_a_job or process.info["name"] == "slurmstepd"
-            ):
-                found.append(process)
-        return found
-
-    def _runs_on(self, process: psutil.Process, node: str) -> bool:
-        """Whether it belongs to a job on that node: its own processes, or Slurm's `slurmstepd`."""
-        if f"SLURMD_NODENAME={node}" in _environment(process):
-            return True
-        spool = str(self.folder / f"spool-{node}")
-        try:
-            return any(spool in str(one.laddr) for one in process.net_connections("unix"))
-        except psutil.Error:
-            return False
-
-
-def _environment(process: psutil.Process) -> set[str]:
-    """As the kernel shows it; psutil stops at an empty entry, which `slurmstepd` begins with."""
-    try:
-        content = Path(f"/proc/{process.pid}/environ").read_bytes()
-    except OSError:
-        return set()
-    return set(content.decode(errors="replace").split("\0"))
-
-
-def _kill(process: psutil.Process) -> None:
-    with suppress(psutil.Error):
-        process.send_signal(signal.SIGKILL)
-
 
 def _free_ports(count: int) -> list[int]:
     """Ports that nothing listens on; all are held until the last one is found."""
@@ -302,10 +256,11 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
     # not pytest's folder: munge wants one that everybody may enter, and sockets a short path
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     folder.chmod(0o755)
+    guardian = guard(folder)
     cluster = SlurmCluster(folder)
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        guardian.communicate()

@@ -217,8 +217,8 @@ class TestDisks:
         with small_disk(tmp_path / "small", "size=2g") as disk:
             patient = Patient.copy_of(healthy.folder, disk / "copy")
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-            found = {each.check: each for each in patient.examined() if each.level == "problem"}
-        assert "must be writable for a sweep" in found["rights"].message, found
+            found = [each.message for each in patient.complaints() if each.level == "problem"]
+        assert "must be writable for a sweep" in found[0], found
 
     MOUNTS = (
         Mount("/", "ext4"),

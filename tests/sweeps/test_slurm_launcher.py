@@ -145,6 +145,23 @@ def test_workers_are_one_job_array_with_the_resources_of_the_spec(
         assert setting in shown
 
 
+def test_a_launcher_that_runs_in_a_job_does_not_pass_that_job_on(
+    slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"JOB_ID": "77", "NTASKS": "9", "ARRAY_JOB_ID": "70"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("SBATCH_EXPORT", "NONE")
+    launcher = SlurmLauncher(plan_of(tmp_path, url="sqlite:///a.db", slurm={"hold": True}))
+    launcher.scale(1)
+    kept = slurm.folder.glob("state/hash.*/job.*/environment")
+    newest = max(kept, key=lambda file: file.stat().st_mtime_ns)
+    variables = newest.read_bytes().decode(errors="replace").split("\0")
+    assert "RDSWEEP_STORAGE=sqlite:///a.db" in variables
+    assert not [one for one in variables if one.startswith(("SLURM_NTASKS", "SLURM_ARRAY"))]
+    assert os.environ["SLURM_NTASKS"] == "9"
+    assert "RDSWEEP_STORAGE" not in os.environ
+
+
 def test_jobs_that_wait_are_cancelled_first_and_name_no_worker(
     slurm: SlurmCluster, tmp_path: Path
 ) -> None:
@@ -255,7 +272,6 @@ def test_trials_go_on_from_their_checkpoints_after_a_requeue_a_warning_and_a_fai
     slurm.command("scontrol", "requeue", job_of(requeued))
     slurm.command("scancel", "--signal=USR1", job_of(warned))
     slurm.fail_node(alone)
-    slurm.command("scontrol", "update", f"nodename={alone}", "state=down", "reason=test")
     came_back = "a second attempt at each trial"
     sweep.watch(lambda: all(sweep.attempts(number) == 2 for number in range(3)), came_back)
 

@@ -135,7 +135,7 @@ class TestScaleByHand:
         workers = [rdsweep.start("worker", "small", "--device", "cpu") for _ in range(2)]
         eventually(lambda: len(living_workers(db, "small")) == 2)
         said = rdsweep("scale", "small", "3").stdout.splitlines()
-        assert said[0] == "study small: no launcher is alive, 2 workers by hand"
+        assert said[0] == "study small: no launcher is alive; living workers: 2"
         assert "start a worker with this command, on this machine:" in said[1]
         assert said[2].endswith(f"--storage {db.url}")
         said = rdsweep("scale", "small", "1").stdout.splitlines()
@@ -148,6 +148,8 @@ class TestScaleByHand:
 
     def test_a_study_that_was_stopped_goes_on(self, rdsweep: Rdsweep, db: Database) -> None:
         order_stop(db, "small", "drain")
+        left = rdsweep("worker", "small", "--device", "cpu")
+        assert "study 'small' was told to stop, so this worker leaves at once" in left.stderr
         said = rdsweep("scale", "small", "1").stdout
         assert "start a worker with this command" in said
         assert standing_order(db, "small") is None

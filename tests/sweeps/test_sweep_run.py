@@ -16,6 +16,7 @@ import torch
 from rdsweep_command import PATIENCE_SECONDS, Rdsweep
 from studies.database import open_database
 from studies.errors import StudiesError
+from studies.launchers import list_launchers
 from studies.queries import artifacts_of, epochs_of, query_trials
 from studies.queue import counts
 from studies.records import TrialRecord, TrialState
@@ -206,6 +207,22 @@ def test_workers_leave_when_the_process_that_started_them_is_killed(
     db = open_database(rdsweep.url)
     eventually(lambda: not list_workers(db, "small", ended=False))
     assert {trial.state for trial in trials_of(rdsweep)} == {"queued"}
+
+
+def test_a_second_run_of_the_same_study_joins_the_first(
+    rdsweep: Rdsweep, eventually: Wait
+) -> None:
+    options = ("run", str(rdsweep.write_spec(epochs=60)), "--no-report", "--workers", "1")
+    first = rdsweep.start(*options, "--set", "study.trials=6")
+    eventually(lambda: any(trial.epoch for trial in trials_of_or_none(rdsweep)))
+    rdsweep(*options, "--set", "study.trials=6")
+    said, _ = first.communicate(timeout=PATIENCE_SECONDS)
+    assert first.returncode == 0, said
+    trials = trials_of(rdsweep)
+    assert [(trial.state, trial.attempt) for trial in trials] == [("complete", 1)] * 6
+    db = open_database(rdsweep.url)
+    assert len({worker.launcher_id for worker in list_workers(db, "small")}) == 2
+    assert all(one.ended_at is not None for one in list_launchers(db, "small"))
 
 
 def test_when_every_worker_fails_the_run_says_so_and_does_not_pretend_to_be_done(
