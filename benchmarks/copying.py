@@ -19,7 +19,7 @@ from typing import Any, cast
 import psutil
 from sqlalchemy import MetaData, Table, insert
 
-from studies.database import Database, open_database, prepare_schema
+from studies.database import Database, prepare_schema
 from studies.embedded_server import EmbeddedServer
 from studies.record_tables import RecordTables
 from studies.study_records import study_id_of
@@ -96,7 +96,11 @@ def _add(database: Database, rng: random.Random, numbers: range, epochs: int) ->
         )
         rows = [
             trial
-            | {"id": first + number, "number": number, "uuid": str(uuid.UUID(int=rng.getrandbits(128)))}
+            | {
+                "id": first + number,
+                "number": number,
+                "uuid": str(uuid.UUID(int=rng.getrandbits(128))),
+            }
             | {"rate_nats": rng.expovariate(0.1), "beta": rng.random()}
             for number in numbers
         ]
@@ -148,7 +152,8 @@ def _parts(
 
 
 def _table(row: type) -> Table:
-    return cast("Any", row).__table__
+    table: Table = cast("Any", row).__table__
+    return table
 
 
 def _remember(database: Database, trials: int) -> None:

@@ -28,6 +28,10 @@ class StopRequest:
         parent_pid: Leave when this process is no longer the parent; None stays whatever happens.
         time_limit: Seconds from now after which the process will be ended; None for no limit.
         grace: Seconds before that at which to leave.
+
+    Attributes:
+        seconds_in_all: From the beginning until it has to leave because of its time limit; None
+            without one.
     """
 
     def __init__(
@@ -39,8 +43,10 @@ class StopRequest:
     ) -> None:
         self._parent_pid = parent_pid
         self._leave_at: float | None = None
+        self.seconds_in_all: float | None = None
         if time_limit is not None:
-            self._leave_at = time.monotonic() + time_limit - min(grace, _GRACE_SHARE * time_limit)
+            self.seconds_in_all = time_limit - min(grace, _GRACE_SHARE * time_limit)
+            self._leave_at = time.monotonic() + self.seconds_in_all
         self._signalled: str | None = None
         self._interrupts = 0
         self._order: StopOrder | None = None

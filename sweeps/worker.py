@@ -196,12 +196,16 @@ class _Worker:
         )
 
     def _too_late(self) -> bool:
-        """Whether a trial that takes as long as the longest so far would not be finished."""
-        left = self.stop.seconds_left
-        if left is None:
+        """Whether a trial that takes as long as the longest so far would not be finished.
+
+        One that would not be finished within any worker's whole time is begun all the same: the
+        next worker goes on with it.
+        """
+        left, in_all = self.stop.seconds_left, self.stop.seconds_in_all
+        if left is None or in_all is None:
             return False
         longest = longest_attempt_seconds(self.db, self.study.name)
-        return longest is not None and left < _SAFETY * longest
+        return longest is not None and left < _SAFETY * longest <= in_all
 
     def _run(self, lease: Lease) -> None:
         attempt = Attempt(
