@@ -171,7 +171,7 @@ def _series(
 def _pairs(
     place: str, names: Iterable[str], stored: Mapping[str, Any], again: Mapping[str, Any]
 ) -> Iterator[Pair]:
-    for name in names:
+    for name in names if stored or again else ():
         yield Pair(place=place, name=name, stored=stored.get(name), again=again.get(name))
 
 

@@ -26,7 +26,7 @@ from sweeps.ray_messages import (
     StopWorkers,
     WithdrawWorkers,
 )
-from sweeps.ray_resources import Resources, counted, device_of
+from sweeps.ray_resources import Resources, amount, device_of
 from sweeps.ray_seat import Seat, end_of_worker
 from sweeps.storage import VARIABLE
 from sweeps.worker_process import worker_words
@@ -82,11 +82,14 @@ class RayLauncher(Launcher):
     def where(self) -> str:
         """The cluster in words, with what it has at the start."""
         cluster = self._joined
-        place = "of this run's own" if cluster.own else f"at {cluster.address}"
-        nodes, cpus = len(cluster.nodes), sum(node.cpus for node in cluster.nodes)
         gpus = sum(node.gpus for node in cluster.nodes)
-        with_gpus = f", {counted(gpus, 'GPU')}" if gpus else ""
-        return f"Ray cluster {place} ({counted(nodes, 'node')}, {counted(cpus, 'CPU')}{with_gpus})"
+        parts = [
+            amount(len(cluster.nodes), "node"),
+            amount(sum(node.cpus for node in cluster.nodes), "CPU"),
+            *([amount(gpus, "GPU")] if gpus else []),
+        ]
+        own, at = "a Ray cluster of this run's own", f"the Ray cluster at {cluster.address}"
+        return f"{own if cluster.own else at} ({', '.join(parts)})"
 
     @property
     def usual_workers(self) -> int:
@@ -193,9 +196,7 @@ class RayLauncher(Launcher):
         """Whether a worker fits on a node at all."""
         if self._room:
             return
-        message = (
-            f"A worker of this run wants {self._wish}, but no node of the {self.where} has that"
-        )
+        message = f"A worker of this run wants {self._wish}, but no node of {self.where} has that"
         if self._joined.own:
             self.close()
             raise SweepError(f"{message}; ask for less in [run].")
@@ -214,7 +215,7 @@ class RayLauncher(Launcher):
         wanted = count + len(self._seats)
         if 0 < self._room < wanted and not self._plan.detached:
             message = (
-                f"the {self.where} has room for {self._room} of {wanted} workers at a time; the "
+                f"{self.where} has room for {self._room} of {wanted} workers at a time; the "
                 "others wait until there is more."
             )
             warnings.warn(message, SweepWarning, stacklevel=3)

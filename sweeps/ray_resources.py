@@ -8,7 +8,7 @@ from typing import Self, final
 from sweeps.launcher import WorkerPlan
 from sweeps.ray_messages import Node
 
-__all__ = ["Resources", "counted", "device_of"]
+__all__ = ["Resources", "amount", "device_of"]
 
 
 @final
@@ -48,8 +48,8 @@ class Resources:
             yield int(node.memory // self.memory)
 
     def __str__(self) -> str:
-        wanted = [counted(self.cpus, "CPU")]
-        wanted += [counted(self.gpus, "GPU")] if self.gpus else []
+        wanted = [amount(self.cpus, "CPU")]
+        wanted += [amount(self.gpus, "GPU")] if self.gpus else []
         wanted += [f"{self.memory / 2**30:g} GiB of memory"] if self.memory else []
         return ", ".join(wanted)
 
@@ -66,8 +66,8 @@ def device_of(plan: WorkerPlan, gpus: float) -> str:
     return "cpu" if plan.device == "auto" and not gpus else plan.device
 
 
-def counted(count: float, noun: str) -> str:
-    """A number of things in words, as "1 CPU" or "0.5 GPU"."""
+def amount(count: float, noun: str) -> str:
+    """So much of something, as "2 CPUs" or "0.5 GPU"."""
     return f"{count:g} {noun}{'' if count <= 1 else 's'}"
 
 

@@ -63,7 +63,8 @@ def _train(found: "Reproduction") -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+    console = Console(file=sys.stderr)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"trial {found.source.number}", total=found.rerun.epochs)
         for _epoch in found.rerun:
             bar.advance(task)

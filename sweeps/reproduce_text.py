@@ -133,6 +133,8 @@ def _gap(pair: Pair) -> str:
 def _verdict(agreement: Agreement) -> str:
     epochs = len({p.place for p in agreement.pairs if p.place.startswith("epoch")})
     if agreement.bit_for_bit:
+        if agreement.stored_state == "diverged":
+            return f"bit for bit equal: {epochs} epochs, and it diverged at the same step"
         return f"bit for bit equal: {epochs} epochs, {len(agreement.pairs)} values"
     largest = agreement.largest
     most = (

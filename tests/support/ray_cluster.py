@@ -21,6 +21,8 @@ from pathlib import Path
 
 import psutil
 
+from sweeps.fate_sharing import share_fate_of_parent
+
 START_SECONDS = 120.0
 OBJECT_STORE_BYTES = 80_000_000
 MARK = "RAY_TMPDIR"
@@ -132,6 +134,7 @@ class RayCluster:
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
+                preexec_fn=share_fate_of_parent,  # Ray's own reaper then ends the rest
                 cwd=self.folder,
                 env={**os.environ, **self.settings},
             )

@@ -305,7 +305,9 @@ def test_a_run_without_a_cluster_has_one_of_its_own_that_ends_with_it(
     assert list(rdsweep.folder.glob("files/small/*/checkpoint-*"))
     lines = [line for line in said.splitlines() if not line.startswith("rdsweep: note: ")]
     assert [line[:12] for line in lines] == ["study small:", "sampler rand"]  # nothing of Ray's
-    assert re.search(r"1 worker on Ray cluster of this run's own \(1 node, \d+ CPUs?\b", lines[0])
+    assert re.search(
+        r"1 worker on a Ray cluster of this run's own \(1 node, \d+ CPUs?\b", lines[0]
+    )
 
 
 def refusal(plan: WorkerPlan) -> str:
