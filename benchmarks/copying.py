@@ -66,6 +66,9 @@ def measure(what: str, source: str, target: str) -> None:
             process.wait(0.1)
         except psutil.Error:
             continue
+    if process.returncode != 0:
+        message = f"{what} must succeed, but the copy ended with status {process.returncode}"
+        raise SystemExit(message)
     seconds = (dt.datetime.now(dt.UTC) - started).total_seconds()
     print(f"{what}: {seconds:.0f} s, at most {peak / 1e6:.0f} MB", flush=True)
 
