@@ -112,7 +112,7 @@ def _reparable(db: Database, record: StudyRecord, found: Disagreements) -> Itera
     if found.not_told:
         yield problem(
             _CHECK,
-            f"{_trials(found.not_told)} count as told, but Optuna was not told",
+            f"the record counts {_trials(found.not_told)} as told, but Optuna was not",
             "--fix tells it",
             repair=partial(_tell_again, db, record, found.not_told),
         )

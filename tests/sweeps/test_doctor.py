@@ -265,7 +265,7 @@ class TestOptuna:
         patient.sql("UPDATE trials SET state = 'RUNNING' WHERE number = 1")
         found = patient.complaint()
         assert (found.check, found.level) == ("optuna", "problem")
-        assert found.message == "trial 1 count as told, but Optuna was not told"
+        assert found.message == "the record counts trial 1 as told, but Optuna was not"
         assert patient.fixed() == ["told Optuna 1 outcomes"]
         rate = patient.trials()[1].rate_nats
         assert patient.one(

@@ -148,7 +148,7 @@ class TestBothSidesOfAStudy:
         sql(toy, "DELETE FROM trial_values")
         sql(toy, "UPDATE trials SET state = 'RUNNING'")
         (wrong,) = complaints(toy)
-        assert wrong.message == "trials 0, 1, 2 count as told, but Optuna was not told"
+        assert wrong.message == "the record counts trials 0, 1, 2 as told, but Optuna was not"
         fixed = [each.fixed for each in examine(toy.url, fix=True) if each.fixed]
         assert fixed == ["told Optuna 3 outcomes"]
         assert complaints(toy) == []
