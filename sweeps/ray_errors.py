@@ -9,7 +9,7 @@ from sweeps.errors import SweepError
 
 __all__ = ["NoCluster", "actor_end_in_words", "why_refused"]
 
-_DEAD_BECAUSE = re.compile(r"The actor is dead because (.+?)(?:\.\s|\.?$)", re.MULTILINE)
+_DEAD_BECAUSE = re.compile(r"The actor (?:is dead|died) because (.+?)(?:\.\s|\.?$)", re.MULTILINE)
 
 
 class NoCluster(SweepError):  # noqa: N818 - what is the case, as the others are named

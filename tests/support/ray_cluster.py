@@ -68,12 +68,16 @@ class RayCluster:
             "RAY_worker_niceness": "0",
         }
 
-    def start(self, *, cpus: int) -> None:
-        """Starts the head."""
+    def start(self, *resources: str) -> None:
+        """Starts the head.
+
+        Args:
+            resources: as `ray start` takes them, "--num-cpus=2".
+        """
         self._start(
             "head",
             ["--head", f"--port={self.port}", "--include-dashboard=false"],
-            [f"--num-cpus={cpus}", f"--system-config={json.dumps(QUICK)}"],
+            [*resources, f"--system-config={json.dumps(QUICK)}"],
         )
 
     def add_node(self, name: str, *resources: str, python: str = sys.executable) -> None:
@@ -159,14 +163,14 @@ def environment(pid: int) -> set[str]:
 
 
 @contextmanager
-def ray_cluster(*, cpus: int) -> Iterator[RayCluster]:
-    """A cluster from the start of its head to its end."""
+def ray_cluster(*resources: str) -> Iterator[RayCluster]:
+    """A cluster from the start of its head, with those resources, to its end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     cluster = RayCluster(Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")), port)
     try:
-        cluster.start(cpus=cpus)
+        cluster.start(*resources)
         yield cluster
     finally:
         cluster.stop()

@@ -35,13 +35,15 @@ from sweeps.ray_messages import Node
 from sweeps.ray_resources import Resources, device_of
 
 PATIENCE_SECONDS = 240.0
+ROOM = ("--num-cpus=2", f"--memory={8 * 2**30}")
+"""Of each node; to Ray these are only numbers."""
 
 pytestmark = pytest.mark.timeout(600)  # processes of Ray and torch, on machines with two cores
 
 
 @pytest.fixture(scope="module")
 def running_cluster() -> Iterator[RayCluster]:
-    with ray_cluster(cpus=2) as running, pytest.MonkeyPatch.context() as patch:
+    with ray_cluster(*ROOM) as running, pytest.MonkeyPatch.context() as patch:
         for name, value in running.settings.items():
             patch.setenv(name, value)
         yield running
@@ -49,9 +51,9 @@ def running_cluster() -> Iterator[RayCluster]:
 
 @pytest.fixture
 def cluster(running_cluster: RayCluster) -> RayCluster:
-    """A head, and a node `beta` that has a GPU: to Ray, that is a number."""
+    """A head, and a node `beta` that has a GPU as well."""
     if "beta" not in running_cluster.nodes:
-        running_cluster.add_node("beta", "--num-cpus=2", "--num-gpus=1")
+        running_cluster.add_node("beta", *ROOM, "--num-gpus=1")
     return running_cluster
 
 
@@ -228,12 +230,12 @@ def workers_of(storage: SecretStorage) -> dict[str, WorkerRecord]:
 def test_a_sweep_survives_a_node_and_its_password_is_seen_nowhere(
     cluster: RayCluster, rdsweep: Rdsweep, secret: SecretStorage
 ) -> None:
-    """Each worker takes all CPUs of a node; the one that lost its node waits for another."""
-    spec = str(rdsweep.write_spec(epochs=300))
-    more = [f"run.ray_address={cluster.address}", "run.threads=2", "study.trials=4"]
+    """A node's memory is enough for one worker; the one that lost its node waits for another."""
+    spec = str(rdsweep.write_spec(epochs=100))
+    more = [f"run.ray_address={cluster.address}", "run.memory_gib=5", "study.trials=4"]
     command = ["run", spec, "--workers", "2", "--no-report", *options(rdsweep, *more)]
     process = rdsweep.start(*command)
-    begun = "state = 'running' and 1 <= epoch and epoch < 150"
+    begun = "state = 'running' and 1 <= epoch and epoch < 50"
     until(lambda: len(trials_of(secret, begun)) == 2 or process.poll() is not None)
     raylet = f"RAY_RAYLET_PID={cluster.raylet('beta')}"
     workers = workers_of(secret)
