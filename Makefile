@@ -7,7 +7,7 @@ UV := .uv/bin/uv
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: help demo test lint format bench bench-samplers bench-priors pins clean
+.PHONY: help demo test lint format bench bench-samplers bench-suggestions bench-priors pins clean
 
 help:  ## what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ bench: $(READY)  ## overhead, start-up, report time, and the ratio to a plain lo
 
 bench-samplers: $(READY)  ## which sampler finds the front soonest (ten minutes)
 	$(BIN)/python benchmarks/samplers.py
+
+bench-suggestions: $(READY)  ## suggestions per second, many workers, against plain study.optimize
+	$(BIN)/python benchmarks/suggestions.py
 
 bench-priors: $(READY)  ## what each prior and posterior reaches on digits (the table of docs/priors.md)
 	$(BIN)/python benchmarks/priors.py
