@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from typing import final
 
 from sweeps.errors import SweepError
@@ -15,6 +16,7 @@ __all__ = ["RayConnection"]
 
 CONNECT_SECONDS = 120.0
 LEAVE_SECONDS = 30.0
+LONGEST_LINE = 200
 
 _left_alone: list["subprocess.Popen[bytes]"] = []
 """Processes that stay for workers that still run; Python complains of those that nobody holds."""
@@ -107,10 +109,15 @@ class RayConnection:
         return self._lost
 
     def last_words(self) -> str:
-        """The last line that the process wrote, which is Ray's."""
+        """The last line that the process wrote, apart from Ray's news; else its exit status."""
         self._output.seek(0)
-        lines = self._output.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit status {self._process.poll()}"
+        said = self._output.read().decode(errors="replace").strip().splitlines()
+        lines = [line for line in said if line.strip() and "(raylet)" not in line]
+        if lines:
+            return lines[-1][:LONGEST_LINE]
+        with suppress(subprocess.TimeoutExpired):  # its end of the pipe closes a little earlier
+            self._process.wait(1.0)
+        return f"exit status {self._process.returncode}"
 
     def close(self, *, wait: bool) -> None:
         """Lets the process go.

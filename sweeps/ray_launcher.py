@@ -286,8 +286,9 @@ class RayLauncher(Launcher):
 
     def _lose_all(self) -> None:
         """The cluster is gone, or this process's part in it: nobody knows how its workers are."""
+        said = "" if self._connection is None else f" ({self._connection.last_words()})"
         self._found += [
-            WorkerEnd(worker_id=seat.worker_id, reason=BROKEN, restarted=False, dead=False)
+            WorkerEnd(worker_id=seat.worker_id, reason=BROKEN + said, restarted=False, dead=False)
             for seat in self._seats
         ]
         self._seats.clear()
