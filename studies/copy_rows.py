@@ -16,9 +16,7 @@ from typing import Any, final
 
 from sqlalchemy import JSON, Column, Connection, LargeBinary, select
 
-from studies.copy_tables import Part, StudyTables
-
-Row = tuple[Any, ...]
+from studies.copy_tables import Part, Row, StudyTables
 
 
 @final

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 from sqlalchemy import Connection, select
 
-from studies.copy_rows import Chunk, Row, read_chunk
-from studies.copy_tables import Mark, Part, StudyTables, TrialIndex
+from studies.copy_rows import Chunk, read_chunk
+from studies.copy_tables import Mark, Part, Row, StudyTables, TrialIndex
 from studies.faults import clear_faults
 
 
@@ -66,10 +66,14 @@ class Side:
         """Returns the same study with what was written of it meanwhile."""
         return Side.of(self.where, self.connection, self.tables, name)
 
-    def rows(self, part: Part, *, as_copied: bool) -> list[Row]:
-        """Returns what hangs on the study itself in a table, in the order of its keys."""
+    def rows(self, part: Part, *, as_copied: bool) -> Sequence[Row]:
+        """Returns what hangs on the study itself in a table, in the order of its keys.
+
+        Trials that it names are named by their numbers.
+        """
         if self.study_id is None:
             return []
         statement = part.owned_by([self.study_id], as_copied=as_copied)
         with clear_faults(self.where):
-            return [tuple(row[1:]) for row in self.connection.execute(statement)]
+            rows = [tuple(row[1:]) for row in self.connection.execute(statement)]
+        return self.tables.without_keys(part, rows, self.index)

@@ -22,6 +22,8 @@ _TRIALS_A_CHUNK = 500  # one statement takes at most some thousand parameters on
 
 _BYTES_A_TRIAL = 4_000
 
+Row = tuple[Any, ...]
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +180,18 @@ class StudyTables(ABC):
     def renamed(self, study: dict[str, Any], name: str) -> dict[str, Any]:  # noqa: ARG002
         """Returns the columns of a study under a new name, where they repeat it."""
         return study
+
+    def without_keys(
+        self, part: Part, rows: Sequence[Row], index: TrialIndex  # noqa: ARG002
+    ) -> Sequence[Row]:
+        """Returns rows that hang on the study with trials' numbers where they name their keys."""
+        return rows
+
+    def with_keys(
+        self, part: Part, rows: Sequence[Row], index: TrialIndex  # noqa: ARG002
+    ) -> Sequence[Row]:
+        """Returns the rows of `without_keys` with the keys of this database."""
+        return rows
 
     @abstractmethod
     def content_bytes(self) -> ColumnElement[int]:

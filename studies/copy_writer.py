@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, update
 
-from studies.copy_rows import Canon, Chunk, Row, canonical_form
+from studies.copy_rows import Canon, Chunk, canonical_form
 from studies.copy_side import Side
-from studies.copy_tables import Part
+from studies.copy_tables import Part, Row
 
 
 def put_study(wanted: Mapping[str, Any], target: Side, name: str) -> bool:
@@ -35,7 +35,10 @@ def put_study(wanted: Mapping[str, Any], target: Side, name: str) -> bool:
 
 
 def put_part(wanted: Sequence[Row], target: Side, part: Part) -> bool:
-    """Writes what hangs on the study itself in a table; returns whether anything has changed."""
+    """Writes what hangs on the study itself in a table; returns whether anything has changed.
+
+    The trials that it names must be at the target before.
+    """
     rows = common_rows(part, target.rows(part, as_copied=False), wanted)
     form = canonical_form(part.columns)
     if list(map(form, rows)) == list(map(form, wanted)):
@@ -48,7 +51,8 @@ def put_part(wanted: Sequence[Row], target: Side, part: Part) -> bool:
         connection.execute(delete(table).where(*same), values)
     elif rows:
         connection.execute(delete(table).where(table.c[part.owner] == target.study_id))
-    _insert(connection, part, ((target.study_id, row) for row in wanted))
+    rows = target.tables.with_keys(part, wanted, target.index)
+    _insert(connection, part, ((target.study_id, row) for row in rows))
     return True
 
 

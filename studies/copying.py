@@ -213,17 +213,18 @@ class _Copying:
         wanted.add_rows(columns, source.tables.studies.name, [tuple(study.values())])
         changed = put_study(study, target, name)
         target = target.again(name) if target.study_id is None else target
-        for mine, theirs in _zipped(source.tables.study_parts, target.tables.study_parts):
-            rows = source.rows(mine, as_copied=True)
-            wanted.add_rows(mine.columns, mine.table.name, rows)
-            changed |= put_part(rows, target, theirs)
         written = 0
         for keys in source.index.chunks():
             chunk = source.chunk(keys, as_copied=True)
             written += put_trials(chunk, wanted.add_chunk(chunk), target)
             self._go_on(len(keys))
+        target = target.again(name) if written else target
+        for mine, theirs in _zipped(source.tables.study_parts, target.tables.study_parts):
+            rows = source.rows(mine, as_copied=True)
+            wanted.add_rows(mine.columns, mine.table.name, rows)
+            changed |= put_part(rows, target, theirs)
         if changed or written:
-            self._compare(wanted, self._read_back(source, target.again(name)), target.where)
+            self._compare(wanted, self._read_back(source, target), target.where)
         return _Passage(wanted.counts, wanted.hexdigest, written, changed=changed or written > 0)
 
     def _read_back(self, source: Side, target: Side) -> Digest:
@@ -231,13 +232,13 @@ class _Copying:
         found = Digest(target.tables)
         study = tuple(target.study().values())
         found.add_rows(target.tables.study_columns, target.tables.studies.name, [study])
+        for keys in target.index.chunks():
+            found.add_chunk(target.chunk(keys, as_copied=False))
+            self._go_on(len(keys))
         for mine, theirs in _zipped(source.tables.study_parts, target.tables.study_parts):
             rows = target.rows(theirs, as_copied=False)
             rows = common_rows(theirs, rows, source.rows(mine, as_copied=True))
             found.add_rows(theirs.columns, theirs.table.name, rows)
-        for keys in target.index.chunks():
-            found.add_chunk(target.chunk(keys, as_copied=False))
-            self._go_on(len(keys))
         return found
 
     def _compare(self, wanted: Digest, found: Digest, where: str) -> None:

@@ -7,7 +7,8 @@ what belongs to a study or a trial from their foreign keys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, final
 
 from sqlalchemy import (
@@ -24,7 +25,7 @@ from sqlalchemy import (
     table,
 )
 
-from studies.copy_tables import Mark, Part, StudyTables
+from studies.copy_tables import Mark, Part, Row, StudyTables, TrialIndex
 from studies.database import Database, schema_lock
 from studies.record_tables import RecordTables
 from studies.tables import PREFIX
@@ -34,6 +35,7 @@ from sweeps.samplers import quiet_optuna
 
 __all__ = ["OptunaTables", "check_optuna_versions", "make_optuna_tables", "tables_of"]
 
+_ATTRIBUTES = "study_system_attributes"
 _FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 
@@ -77,6 +79,36 @@ class OptunaTables(StudyTables):
             )
             for row in rows
         }
+
+    def without_keys(self, part: Part, rows: Sequence[Row], index: TrialIndex) -> Sequence[Row]:
+        """Returns the rows with the numbers of the parents of each generation."""
+        numbers = dict(zip(index.keys, index.numbers, strict=True))
+        return _parents_named(part, rows, numbers)
+
+    def with_keys(self, part: Part, rows: Sequence[Row], index: TrialIndex) -> Sequence[Row]:
+        """Returns the rows with the parents' keys, by which Optuna finds them."""
+        keys = dict(zip(index.numbers, index.keys, strict=True))
+        return _parents_named(part, rows, keys)
+
+
+def _parents_named(part: Part, rows: Sequence[Row], names: Mapping[int, int]) -> Sequence[Row]:
+    """Returns the rows with other names of the trials that an evolutionary sampler remembers.
+
+    The only keys of trials among a study's attributes (`BaseGASampler.get_parent_population`).
+    """
+    if part.table.name != _ATTRIBUTES:
+        return rows
+    return [_with_named_parents(part, row, names) for row in rows]
+
+
+def _with_named_parents(part: Part, row: Row, names: Mapping[int, int]) -> Row:
+    columns = [column.name for column in part.columns]
+    values = dict(zip(columns, row, strict=True))
+    if ":parent:" not in values["key"]:
+        return row
+    parents = json.loads(values["value_json"])
+    values["value_json"] = json.dumps([names[parent] for parent in parents if parent in names])
+    return tuple(values.values())
 
 
 def tables_of(database: Database) -> tuple[StudyTables, ...]:

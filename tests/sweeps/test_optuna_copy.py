@@ -12,6 +12,9 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import NSGAIISampler
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
 
@@ -122,11 +125,49 @@ def test_optuna_reads_the_same_trials_from_the_copy(
         done = copied(first, second)
         assert done.suggestions == len(memory(sweep.db)) == 22
         for database in first, second:
-            assert list(map(repr, memory(database))) == list(map(repr, memory(sweep.db)))
+            assert list(map(said_of, memory(database))) == list(map(said_of, memory(sweep.db)))
             one, other = (load_optuna_study(each.url, "toy") for each in (sweep.db, database))
             assert other.directions == one.directions
             assert other.user_attrs == one.user_attrs
             assert attributes_of(other) == attributes_of(one) != {}
+
+
+def said_of(trial: FrozenTrial) -> str:
+    """All of a trial; Optuna reads dictionaries in the order in which a database gives the rows."""
+    unordered = ("params", "distributions", "user_attrs", "system_attrs", "intermediate_values")
+    ordered = {name: sorted(getattr(trial, name).items()) for name in unordered}
+    rest = [trial.number, trial.state, trial.values, trial.datetime_start, trial.datetime_complete]
+    return repr((*rest, ordered))
+
+
+def test_the_parents_of_a_generation_are_the_same_trials_in_the_copy(tmp_path: Path) -> None:
+    """NSGA-II remembers them by keys, which are others in the copy."""
+    sweep = unfinished(tmp_path / "toy", "nsga2")
+    storage = open_optuna_storage(sweep.db.url)
+    study_id = storage.get_study_id_from_name("toy")
+    parents = [storage.get_trial_id_from_study_id_trial_number(study_id, n) for n in (3, 8, 11)]
+    storage.set_study_system_attr(study_id, "NSGAIISampler:parent:1", parents)
+    storage.engine.dispose()
+    with empty_databases(("postgresql", "sqlite"), tmp_path) as databases:
+        source = sweep.db
+        for target in databases:
+            make_optuna_tables(target)
+            other = open_optuna_storage(target.url)
+            for number in range(3):  # so that the keys differ
+                other.create_new_trial(study_with(other, f"other-{number}"))
+            other.engine.dispose()
+            first, again = copied(source, target), copied(source, target)
+            assert (first.changed, again.changed) == (True, False)
+            assert again.checksum == first.checksum
+            copy_of = load_optuna_study(target.url, "toy")
+            found = NSGAIISampler().get_parent_population(copy_of, 1)
+            assert [trial.number for trial in found] == [3, 8, 11]
+            assert [trial._trial_id for trial in found] != parents
+            source = target
+
+
+def study_with(storage: RDBStorage, name: str) -> int:
+    return storage.create_new_study([StudyDirection.MINIMIZE] * 2, name)
 
 
 def attributes_of(study: optuna.Study) -> dict[str, object]:
@@ -147,7 +188,7 @@ def test_a_sampler_suggests_the_same_from_the_copy_as_from_the_original(
         )
         assert [trial.number for trial in theirs] == [trial.number for trial in mine]
         assert [trial.parameters for trial in theirs] == [trial.parameters for trial in mine]
-        assert len({str(trial.parameters) for trial in theirs}) == 4
+        assert len({str(trial.parameters) for trial in theirs}) >= 4  # and those that were reused
 
 
 def test_a_sweep_is_finished_in_the_copy(tmp_path: Path) -> None:
