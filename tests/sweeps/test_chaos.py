@@ -4,6 +4,7 @@ RDSWEEP_CHAOS_SEED gives another sequence of blows, RDSWEEP_CHAOS_SECONDS more t
 the test fails).
 """
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 from filelock import FileLock
+from safetensors.torch import load_file
 
 import postgres_server
 from agreement import all_files, check_finished, check_rows
@@ -90,10 +92,11 @@ def rdsweep(folder: Path, url: str, token: str = "") -> subprocess.Popen[bytes]:
         )
 
 
-def results_of(db: Database) -> Results:
+def results_of(db: Database, files: Path) -> Results:
     """All that each trial gave, bit for bit, by its settings."""
     epochs, latents = epochs_of(db, "chaos"), latents_of(db, "chaos")
-    kinds = ("checkpoint", "reconstructions", "samples", "traversals", "traversal_latents")
+    models = artifacts_of(db, "chaos", "checkpoint")
+    kinds = ("reconstructions", "samples", "traversals", "traversal_latents")
     artifacts = [artifacts_of(db, "chaos", kind) for kind in kinds]
     found = {}
     for trial in query_trials(db, "chaos"):
@@ -103,8 +106,19 @@ def results_of(db: Database) -> Results:
             tuple(replace(epoch, seconds=0.0) for epoch in epochs[number]),
             tuple(latents[number]),
             tuple(of_kind[number].sha256 for of_kind in artifacts),
+            weights_in(files / models[number].path),
         )
     return found
+
+
+def weights_in(model: Path) -> str:
+    """The weights in a file, which also tells how many seconds the last epoch took."""
+    weights = load_file(model)
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        found.update(f"{name}{tuple(weights[name].shape)}".encode())
+        found.update(weights[name].numpy().tobytes())
+    return found.hexdigest()
 
 
 def _settled(trial: TrialRecord) -> tuple[Any, ...]:
@@ -126,7 +140,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Results:
             (folder / "whole").touch()
     db = open_database(f"sqlite:///{folder / 'chaos.db'}")
     check_finished(db, "chaos", TRIALS)
-    return results_of(db)
+    return results_of(db, folder / "files")
 
 
 def finished_in(db: Database) -> int:
@@ -158,7 +172,7 @@ def check(db: Database, folder: Path, undisturbed: Results) -> None:
     """Nothing lost, nothing twice, nothing left over, everything the same; and it was not idle."""
     check_finished(db, "chaos", TRIALS)
     check_rows(db, "chaos")
-    results = results_of(db)
+    results = results_of(db, folder / "files")
     assert results.keys() == undisturbed.keys()
     assert [key for key in results if results[key] != undisturbed[key]] == []
     recorded = {artifact.path for artifact in artifacts_of(db, "chaos", "checkpoint").values()}
