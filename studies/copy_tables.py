@@ -182,13 +182,19 @@ class StudyTables(ABC):
         return study
 
     def without_keys(
-        self, part: Part, rows: Sequence[Row], index: TrialIndex  # noqa: ARG002
+        self,
+        part: Part,  # noqa: ARG002
+        rows: Sequence[Row],
+        index: TrialIndex,  # noqa: ARG002
     ) -> Sequence[Row]:
         """Returns rows that hang on the study with trials' numbers where they name their keys."""
         return rows
 
     def with_keys(
-        self, part: Part, rows: Sequence[Row], index: TrialIndex  # noqa: ARG002
+        self,
+        part: Part,  # noqa: ARG002
+        rows: Sequence[Row],
+        index: TrialIndex,  # noqa: ARG002
     ) -> Sequence[Row]:
         """Returns the rows of `without_keys` with the keys of this database."""
         return rows

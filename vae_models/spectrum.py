@@ -17,6 +17,9 @@ def covariance_spectrum(
 ) -> NDArray[np.float64]:
     """Eigenvalues of the examples' covariance (divisor n), N of them, in descending order.
 
+    What is no larger than the rounding error of the covariance is exactly zero, so that the number
+    of directions in which the data vary at all is the same on every machine.
+
     For dynamically binarised data, of the covariance of what the model sees: with p the grey
     values, Cov(p) + diag(E[p(1−p)]).
 
@@ -27,12 +30,13 @@ def covariance_spectrum(
     """
     rows = examples.reshape(len(examples), -1)
     count, pixels = rows.shape
-    if count < pixels and not dynamic:
-        return _descending(_dual_covariance(rows) * scale**2, pixels)
-    covariance = _covariance(rows) * scale**2
+    dual = count < pixels and not dynamic
+    gram = _gram(rows.T if dual else rows)
+    covariance = (_dual_covariance(gram) if dual else _covariance(gram, rows)) * scale**2
     if dynamic:
         covariance[np.diag_indices(pixels)] += _bernoulli_variance(rows, scale)
-    return _descending(covariance, pixels)
+    rounding = np.trace(gram) / count * scale**2 * np.finfo(np.float64).eps
+    return _descending(covariance, pixels, rounding)
 
 
 def pixel_means(examples: NDArray[Any], scale: float) -> NDArray[np.float64]:
@@ -41,18 +45,17 @@ def pixel_means(examples: NDArray[Any], scale: float) -> NDArray[np.float64]:
     return _column_sums(rows) * (scale / len(rows))
 
 
-def _covariance(rows: NDArray[Any]) -> NDArray[np.float64]:
+def _covariance(gram: NDArray[np.float64], rows: NDArray[Any]) -> NDArray[np.float64]:
     mean = _column_sums(rows) / len(rows) - _origin(rows)
-    covariance: NDArray[np.float64] = _gram(rows) / len(rows) - np.outer(mean, mean)
+    covariance: NDArray[np.float64] = gram / len(rows) - np.outer(mean, mean)
     return covariance
 
 
-def _dual_covariance(rows: NDArray[Any]) -> NDArray[np.float64]:
+def _dual_covariance(gram: NDArray[np.float64]) -> NDArray[np.float64]:
     """The n×n matrix with the nonzero eigenvalues of the N×N covariance."""
-    gram = _gram(rows.T)
     means = gram.mean(axis=0)
-    dual: NDArray[np.float64] = (gram - means[:, None] - means[None, :] + means.mean()) / len(rows)
-    return dual
+    dual: NDArray[np.float64] = gram - means[:, None] - means[None, :] + means.mean()
+    return dual / len(gram)
 
 
 def _gram(rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -87,7 +90,10 @@ def _bernoulli_variance(rows: NDArray[Any], scale: float) -> NDArray[np.float64]
     return variance / len(rows)
 
 
-def _descending(covariance: NDArray[np.float64], pixels: int) -> NDArray[np.float64]:
-    """Eigenvalues from the largest, rounding errors below zero cut off, filled up with zeros."""
-    eigenvalues = np.linalg.eigvalsh(covariance)[::-1].clip(min=0)
+def _descending(
+    covariance: NDArray[np.float64], pixels: int, rounding: float
+) -> NDArray[np.float64]:
+    """Eigenvalues from the largest, rounding errors set to zero, filled up with zeros."""
+    eigenvalues = np.linalg.eigvalsh(covariance)[::-1]
+    eigenvalues = np.where(eigenvalues > rounding, eigenvalues, 0.0)
     return np.pad(eigenvalues, (0, pixels - len(eigenvalues)))

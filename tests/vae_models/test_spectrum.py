@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from vae_models.spectrum import covariance_spectrum, pixel_means
 
@@ -59,3 +60,15 @@ def test_dynamic_binarisation_with_fewer_images_than_pixels_keeps_all_its_varian
 def test_pixel_means_are_in_model_units() -> None:
     images = RANDOM.integers(0, 256, (70, 1, 2, 2), dtype=np.uint8)
     assert pixel_means(images, 1 / 255) == pytest.approx(images.reshape(70, 4).mean(axis=0) / 255)
+
+
+@pytest.mark.parametrize("scale", [1 / 16, 1 / 255])
+def test_directions_in_which_nothing_varies_have_an_eigenvalue_of_exactly_zero(
+    scale: float,
+) -> None:
+    digits = load_digits().images[:, None].astype(np.uint8)
+    varying = int((digits.reshape(len(digits), -1).std(axis=0) > 0).sum())
+    assert varying == 61
+    assert np.count_nonzero(covariance_spectrum(digits, scale)) == varying
+    assert np.count_nonzero(covariance_spectrum(digits * 0.1, scale)) == varying
+    assert np.count_nonzero(covariance_spectrum(digits[:30], scale)) == 29
