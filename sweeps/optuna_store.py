@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.samplers import RandomSampler
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from sqlalchemy import event, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -22,7 +22,6 @@ from sweeps.spec import Spec
 
 __all__ = [
     "clear_optuna_faults",
-    "close_optuna_study",
     "create_optuna_study",
     "load_optuna_study",
     "open_optuna_storage",
@@ -83,18 +82,16 @@ def create_optuna_study(db: Database, url: str, spec: Spec) -> None:
             storage.engine.dispose()
 
 
-def load_optuna_study(url: str, name: str) -> Study:
+def load_optuna_study(storage: BaseStorage, name: str) -> Study:
     """Optuna's study of that name, with a sampler that draws at random and learns nothing.
 
     Raises:
         SuggestionError: There is none, or it is not ours.
     """
     with quiet_optuna():
-        storage = open_optuna_storage(url)
         try:
             study = optuna.load_study(storage=storage, study_name=name, sampler=RandomSampler())
         except KeyError as error:
-            storage.engine.dispose()
             message = (
                 f"Study {name!r} must have an Optuna study beside it, but there is none; it was "
                 "deleted or renamed with other tools. Go on under a new name: "
@@ -102,17 +99,8 @@ def load_optuna_study(url: str, name: str) -> Study:
             )
             raise SuggestionError(message) from error
         if _MARK not in study.user_attrs:
-            storage.engine.dispose()
             raise _foreign(name)
     return study
-
-
-def close_optuna_study(study: Study) -> None:
-    """Closes the connections of a study that `load_optuna_study` returned."""
-    storage = study._storage  # noqa: SLF001  (a cache around the storage that was opened)
-    engine = getattr(getattr(storage, "_backend", storage), "engine", None)
-    if engine is not None:
-        engine.dispose()
 
 
 @contextmanager

@@ -1,20 +1,21 @@
 """The one place where a study's trials are suggested: Optuna is asked, our queue is filled.
 
-The way of a suggestion: ask -> parameters -> user attribute "suggested" -> row in our queue. The way
-of an outcome: row in our record -> constraint -> tell -> `mark_told`. Every step can be repeated,
-so whoever holds the sampler lease next finishes what a crash left half done.
+The way of a suggestion: ask -> parameters -> Optuna's trial, whole and marked as "suggested" -> row in
+our queue. The way of an outcome: row in our record -> constraint -> tell -> `mark_told`. Every step
+can be repeated, so whoever holds the sampler lease next finishes what a crash left half done.
 """
 
 import math
 import random
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import final
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import RandomSampler
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.database import Database
 from studies.errors import SamplerLeaseLost
@@ -24,11 +25,8 @@ from studies.records import TrialRecord
 from studies.sampler_lease import acquire_sampler, extend_sampler, release_sampler
 from studies.study_records import get_study
 from sweeps.errors import SuggestionError
-from sweeps.optuna_store import (
-    clear_optuna_faults,
-    close_optuna_study,
-    load_optuna_study,
-)
+from sweeps.optuna_store import clear_optuna_faults, load_optuna_study, open_optuna_storage
+from sweeps.pending_trials import PendingTrials
 from sweeps.samplers import build_sampler, choose_sampler, quiet_optuna
 from sweeps.settings import LARGEST_GRID
 from sweeps.space import Parameters, Space, Suggestion, fingerprint
@@ -103,10 +101,12 @@ class SuggestionDesk:
         self._lease_seconds = lease_seconds
         self._standing = standing
         self._space = Space(spec, pixels, examples)
-        self._optuna = load_optuna_study(storage_url, study)
+        self._storage = PendingTrials(open_optuna_storage(storage_url))
+        self._optuna = load_optuna_study(self._storage, study)
         self._known: dict[str, int] = {}
         self._numbers: set[int] = set()
         self._asked = 0  # trials that Optuna has, rejected ones included
+        self._extend_after = -math.inf
         self._untried: dict[bool, _UntriedPoints] = {}  # of the grid, of the whole space
 
     def settle(self) -> int:
@@ -139,12 +139,14 @@ class SuggestionDesk:
 
     def close(self) -> None:
         """Closes Optuna's connections; a process that ends does so by itself."""
-        close_optuna_study(self._optuna)
+        self._storage.close()
 
     def _leased(self, work: Callable[[], Refill]) -> Refill:
         take = extend_sampler if self._standing else acquire_sampler
+        since = time.monotonic()
         if not take(self._db, self._name, self._worker_id, self._lease_seconds):
             return Refill(held_elsewhere=True)
+        self._extend_after = since + self._lease_seconds / 4
         try:
             with quiet_optuna(), clear_optuna_faults(self._db):
                 return work()
@@ -159,7 +161,7 @@ class SuggestionDesk:
         self._read_known()
         wanted = get_study(self._db, self._name).trials_wanted
         room = wanted - len(self._numbers)
-        history = self._optuna.get_trials(deepcopy=False)
+        history = self._storage.refresh(self._study_id)
         self._asked = len(history)
         if max(self._numbers, default=-1) >= self._asked:
             raise self._forgotten(max(self._numbers))
@@ -175,8 +177,8 @@ class SuggestionDesk:
     def _settle(self) -> int:
         records = untold_trials(self._db, self._name)
         for record in records:
-            self._tell(record)
             self._hold()
+            self._tell(record)
         mark_told(self._db, self._name, [record.number for record in records])
         return len(records)
 
@@ -203,20 +205,25 @@ class SuggestionDesk:
         return [math.inf if value is None else value for value in values]
 
     def _constrain(self, trial_id: int, value: float) -> None:
+        constrained = create_trial(state=TrialState.RUNNING)
+        constrained.set_constraint(DIVERGED, value)
         with suppress(UpdateFinishedTrialError):  # told before a crash, with its constraint
-            Trial(self._optuna, trial_id).set_constraint(DIVERGED, value)
+            for key, constraint in constrained.system_attrs.items():
+                self._storage.set_trial_system_attr(trial_id, key, constraint)
 
     def _finish(self, number: int, values: list[float] | None) -> None:
+        """Ends Optuna's trial; without values as failed. Once more does no harm."""
         state = TrialState.FAIL if values is None else TrialState.COMPLETE
-        self._optuna.tell(number, values, state=state, skip_if_finished=True)
+        with suppress(UpdateFinishedTrialError):
+            self._storage.set_trial_state_values(self._trial_id(number), state, values)
+
+    @property
+    def _study_id(self) -> int:
+        return self._optuna._study_id  # noqa: SLF001
 
     def _trial_id(self, number: int) -> int:
-        study = self._optuna
         try:
-            return study._storage.get_trial_id_from_study_id_trial_number(  # noqa: SLF001
-                study._study_id,  # noqa: SLF001
-                number,
-            )
+            return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         except KeyError as error:
             raise self._forgotten(number) from error
 
@@ -252,11 +259,14 @@ class SuggestionDesk:
         return recovered
 
     def _queue_waiting(self, history: Iterable[FrozenTrial], wanted: int, room: int) -> int:
-        """Queues the points that were put before Optuna's next trials and never asked for."""
-        waiting = sum(trial.state is TrialState.WAITING for trial in history)
-        return sum(
-            self._queue_new(*self._ask("random", wanted)) for _ in range(min(waiting, room))
-        )
+        """Queues the points that somebody put before Optuna's next trials."""
+        waiting = [trial for trial in history if trial.state is TrialState.WAITING]
+        queued = 0
+        for trial in waiting[:room]:
+            point = trial.system_attrs.get("fixed_params", {})
+            queued += self._queue_new(self._ask("random", wanted, point))
+            self._finish(trial.number, None)
+        return queued
 
     def _whole_suggestion(self, trial: FrozenTrial) -> Suggestion | None:
         return self._space.suggest(trial) if _SUGGESTED in trial.user_attrs else None
@@ -273,16 +283,19 @@ class SuggestionDesk:
 
     def _queue_suggested(self, sampler: str, wanted: int, tries: int) -> bool:
         """Queues the first new one of a sampler's next suggestions; False if none of them is."""
-        return any(self._queue_new(*self._ask(sampler, wanted)) for _ in range(tries))
+        return any(self._queue_new(self._ask(sampler, wanted)) for _ in range(tries))
 
     def _queue_untried(self, sampler: str, wanted: int) -> bool:
         """Queues a point of a discrete space that is left; False if none is."""
-        while self._enqueue_untried(sampler):
-            if self._queue_new(*self._ask("random", wanted)):
+        while (point := self._points(sampler).next_untried(self._known)) is not None:
+            if self._queue_new(self._ask("random", wanted, self._space.encode(point))):
                 return True
         return False
 
-    def _ask(self, sampler: str, wanted: int) -> tuple[Trial, Suggestion]:
+    def _ask(
+        self, sampler: str, wanted: int, point: Mapping[str, str | int | float] | None = None
+    ) -> Suggestion:
+        """Asks for a trial, which stays in memory; some of its parameters may be given."""
         self._hold()
         self._optuna.sampler = build_sampler(
             sampler,
@@ -291,24 +304,32 @@ class SuggestionDesk:
             number=self._asked,
             trials=wanted,
         )
+        self._storage.fix(point or {})
         try:
             trial = self._optuna.ask()
-            self._asked = max(self._asked, trial.number + 1)  # an enqueued one is counted already
             suggestion = self._space.suggest(trial)
         finally:
             self._optuna.sampler = RandomSampler()
         trial.set_user_attr(_SUGGESTED, True)
-        return trial, suggestion
+        return suggestion
 
-    def _queue_new(self, trial: Trial, suggestion: Suggestion) -> bool:
-        """Queues a suggestion, unless it was made before: then Optuna's trial ends as failed."""
-        if self._is_known(suggestion):
-            trial.set_user_attr(_DUPLICATE_OF, self._known[fingerprint(suggestion.parameters)])
-            self._finish(trial.number, None)
-            return False
-        self._hold()
-        self._store(trial.number, suggestion)
-        return True
+    def _queue_new(self, suggestion: Suggestion) -> bool:
+        """Queues what was asked for; False if it was suggested before: Optuna's trial fails."""
+        twin = self._known.get(fingerprint(suggestion.parameters))
+        number = self._commit(twin)
+        if twin is None:
+            self._store(number, suggestion)
+        return twin is None
+
+    def _commit(self, twin: int | None = None) -> int:
+        """Writes the trial that was asked for to Optuna; returns its number."""
+        if twin is None:
+            number = self._storage.commit(self._study_id)
+        else:
+            attributes = {_DUPLICATE_OF: twin}
+            number = self._storage.commit(self._study_id, TrialState.FAIL, attributes)
+        self._asked = number + 1
+        return number
 
     def _store(self, number: int, suggestion: Suggestion) -> None:
         trial = self._space.new_trial(number, suggestion)
@@ -319,13 +340,17 @@ class SuggestionDesk:
         return fingerprint(suggestion.parameters) in self._known
 
     def _hold(self) -> None:
-        """Extends the lease before every write that only its holder may do.
+        """Extends the lease when a quarter of it is over; `add_trials` looks at it each time.
 
         Raises:
             SamplerLeaseLost: Another desk took over in the middle of the work; it finishes it.
         """
+        since = time.monotonic()
+        if since < self._extend_after:
+            return
         if not extend_sampler(self._db, self._name, self._worker_id, self._lease_seconds):
             raise SamplerLeaseLost(self._name, self._worker_id)
+        self._extend_after = since + self._lease_seconds / 4
 
     def _is_finite(self, sampler: str) -> bool:
         size = self._space.grid_size if sampler == "grid" else self._space.size
@@ -338,15 +363,6 @@ class SuggestionDesk:
         if size is not None and len(self._known) < size:
             return False
         return self._points(sampler).next_untried(self._known) is None
-
-    def _enqueue_untried(self, sampler: str) -> bool:
-        """Puts a point that was not tried before Optuna's next trial; False if there is none."""
-        point = self._points(sampler).next_untried(self._known)
-        if point is None:
-            return False
-        self._optuna.enqueue_trial(self._space.encode(point))
-        self._asked += 1
-        return True
 
     def _points(self, sampler: str) -> "_UntriedPoints":
         is_grid = sampler == "grid"

@@ -14,7 +14,7 @@ from studies.queries import query_trials
 from studies.queue import outlook
 from studies.records import TrialRecord
 from studies.study_records import get_study
-from sweeps.optuna_store import load_optuna_study
+from sweeps.optuna_store import load_optuna_study, open_optuna_storage
 from sweeps.space import Space, fingerprint
 from sweeps.spec import Spec
 from vae_models.config import TrialConfig
@@ -45,9 +45,9 @@ def all_files(folder: Path) -> dict[str, str]:
 
 def optuna_trials(db: Database, study: str) -> dict[int, FrozenTrial]:
     """Optuna's trials by number."""
-    memory = load_optuna_study(db.url, study)
-    found = memory.get_trials(deepcopy=False)
-    memory._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    storage = open_optuna_storage(db.url)
+    found = load_optuna_study(storage, study).get_trials(deepcopy=False)
+    storage.engine.dispose()
     numbers = [trial.number for trial in found]
     assert len(set(numbers)) == len(numbers)
     return {trial.number: trial for trial in found}

@@ -13,7 +13,8 @@ from doom import doom, launch
 POINTS = (
     "before ask",
     "after ask",
-    "before the mark",
+    "before the commit",
+    "after the commit",
     "before the queue",
     "after the queue",
     "before telling",
@@ -33,18 +34,19 @@ def start(url: str, holder: str, point: str, number: signal.Signals) -> subproce
 def _places() -> dict[str, tuple[Any, str]]:
     """For each point the object and the name of the function that is called there."""
     from optuna.study import Study
-    from optuna.trial import Trial
 
     from sweeps import suggestions
+    from sweeps.pending_trials import PendingTrials
 
     return {
         "before ask": (Study, "ask"),
         "after ask": (Study, "ask"),
-        "before the mark": (Trial, "set_user_attr"),
+        "before the commit": (PendingTrials, "commit"),
+        "after the commit": (PendingTrials, "commit"),
         "before the queue": (suggestions, "add_trials"),
         "after the queue": (suggestions, "add_trials"),
-        "before telling": (Study, "tell"),
-        "after telling": (Study, "tell"),
+        "before telling": (PendingTrials, "set_trial_state_values"),
+        "after telling": (PendingTrials, "set_trial_state_values"),
     }
 
 

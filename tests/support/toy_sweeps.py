@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from optuna_memory import kept
 from studies.database import Database, open_database, prepare_schema
 from studies.leases import take_trial
 from studies.outcomes import diverge_trial, fail_trial, finish_trial
@@ -90,8 +91,15 @@ class ToySweep:
 
     def desk(self, worker_id: str = "worker") -> SuggestionDesk:
         """A desk of that worker."""
-        return SuggestionDesk(
-            self.db, self.db.url, study="toy", spec=self.spec, pixels=PIXELS, worker_id=worker_id
+        return kept(
+            SuggestionDesk(
+                self.db,
+                self.db.url,
+                study="toy",
+                spec=self.spec,
+                pixels=PIXELS,
+                worker_id=worker_id,
+            )
         )
 
     def take(self, worker_id: str = "worker") -> Lease | None:

@@ -1,5 +1,6 @@
 """Fixtures of the tests that run real sweeps."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,14 @@ import pytest
 from rdsweep_command import PATIENCE_SECONDS, Rdsweep
 
 pytest.register_assert_rewrite("launcher_contract")
+
+
+@pytest.fixture(autouse=True)
+def _optunas_connections() -> Iterator[None]:
+    """None of them stays open for the garbage collector."""
+    yield
+    if "optuna_memory" in sys.modules:
+        sys.modules["optuna_memory"].close_all()
 
 
 @pytest.fixture

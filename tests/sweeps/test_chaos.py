@@ -106,7 +106,7 @@ def results_of(db: Database, files: Path) -> Results:
             tuple(replace(epoch, seconds=0.0) for epoch in epochs[number]),
             tuple(latents[number]),
             tuple(of_kind[number].sha256 for of_kind in artifacts),
-            weights_in(files / models[number].path),
+            weights_in(files / str(models[number].path)),
         )
     return found
 

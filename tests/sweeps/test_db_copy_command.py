@@ -12,11 +12,11 @@ from sqlalchemy import make_url
 
 import postgres_server
 from copied_studies import plain_rows, prepared_url
+from optuna_memory import optuna_study
 from rdsweep_command import Rdsweep
 from studies.database import open_database
 from studies.queries import query_trials
 from studies.workers import register_worker
-from sweeps.optuna_store import load_optuna_study
 from toy_sweeps import BETA, ToySweep, trade_off
 
 SECRET = "hunter2-not-shown"
@@ -72,7 +72,7 @@ def test_a_sweep_goes_on_in_its_copy(finished: Rdsweep, rdsweep: Rdsweep, server
     trials = query_trials(database, "small")
     assert [trial.number for trial in trials] == list(range(9))
     assert {trial.state for trial in trials} == {"complete"}
-    told = load_optuna_study(database.url, "small").get_trials()
+    told = optuna_study(database.url, "small").get_trials()
     assert [trial.values for trial in told] == [
         [trial.rate_nats, trial.distortion_se] for trial in trials
     ]

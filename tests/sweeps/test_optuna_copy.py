@@ -19,11 +19,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
 
 from copied_studies import DIRECTIONS, empty_databases, sql
+from optuna_memory import optuna_study
 from studies.copying import CopyError, Errand, Route, StudyCopy, check_copy, copy_study
 from studies.database import Database, open_database
 from studies.queries import query_trials
 from sweeps.optuna_copy import make_optuna_tables, tables_of
-from sweeps.optuna_store import load_optuna_study, open_optuna_storage
+from sweeps.optuna_store import open_optuna_storage
 from sweeps.samplers import quiet_optuna
 from toy_sweeps import BETA, TREE, ToySweep, trade_off
 
@@ -54,7 +55,7 @@ def copied(source: Database, target: Database) -> StudyCopy:
 
 def memory(database: Database, *, keys: bool = False) -> list[FrozenTrial]:
     """All that Optuna itself reads of the study's trials."""
-    trials = copy.deepcopy(load_optuna_study(database.url, "toy").get_trials(deepcopy=False))
+    trials = copy.deepcopy(optuna_study(database.url, "toy").get_trials(deepcopy=False))
     for trial in trials:
         trial._trial_id = trial._trial_id if keys else -1
     return trials
@@ -126,7 +127,7 @@ def test_optuna_reads_the_same_trials_from_the_copy(
         assert done.suggestions == len(memory(sweep.db)) == 22
         for database in first, second:
             assert list(map(said_of, memory(database))) == list(map(said_of, memory(sweep.db)))
-            one, other = (load_optuna_study(each.url, "toy") for each in (sweep.db, database))
+            one, other = (optuna_study(each.url, "toy") for each in (sweep.db, database))
             assert other.directions == one.directions
             assert other.user_attrs == one.user_attrs
             assert attributes_of(other) == attributes_of(one) != {}
@@ -159,7 +160,7 @@ def test_the_parents_of_a_generation_are_the_same_trials_in_the_copy(tmp_path: P
             first, again = copied(source, target), copied(source, target)
             assert (first.changed, again.changed) == (True, False)
             assert again.checksum == first.checksum
-            copy_of = load_optuna_study(target.url, "toy")
+            copy_of = optuna_study(target.url, "toy")
             found = NSGAIISampler().get_parent_population(copy_of, 1)
             assert [trial.number for trial in found] == [3, 8, 11]
             assert [trial._trial_id for trial in found] != parents
@@ -224,13 +225,13 @@ def test_what_optuna_learnt_since_is_brought_along(tmp_path: Path, back_end: str
 def test_a_suggestion_that_only_the_targets_optuna_has_is_not_lost(tmp_path: Path) -> None:
     sweep = unfinished(tmp_path / "toy")
     with copied_from(sweep, "sqlite", tmp_path) as target:
-        load_optuna_study(target.url, "toy").ask()
+        optuna_study(target.url, "toy").ask()
         before = memory(target)
         with pytest.raises(
             CopyError, match=r"but it has \(Optuna's trial 16\); copy it the other"
         ):
             check_copy(route(sweep.db, target), ERRAND)
-        load_optuna_study(sweep.db.url, "toy").ask()
+        optuna_study(sweep.db.url, "toy").ask()
         with pytest.raises(CopyError, match=r"got on in both \(Optuna's trial 16\)"):
             copied(sweep.db, target)
         assert memory(target) == before
@@ -259,15 +260,15 @@ def test_another_study_of_optunas_keeps_its_trials(tmp_path: Path) -> None:
     with empty_databases(("sqlite", "postgresql"), tmp_path) as (_, target):
         copy_study(route(other.db, target), Errand(study="other", name="other"))
         copied(sweep.db, target)
-        theirs = load_optuna_study(target.url, "other").get_trials()
-        wanted = load_optuna_study(other.db.url, "other").get_trials()
+        theirs = optuna_study(target.url, "other").get_trials()
+        wanted = optuna_study(other.db.url, "other").get_trials()
         assert [trial.params for trial in theirs] == [trial.params for trial in wanted]
         assert memory(target) == memory(sweep.db)
         with quiet_optuna():
             optuna.delete_study(study_name="other", storage=open_optuna_storage(target.url))
         assert memory(target) == memory(sweep.db)
         keys = memory(target, keys=True)
-        asked = load_optuna_study(target.url, "toy").ask()
+        asked = optuna_study(target.url, "toy").ask()
         assert asked._trial_id > max(trial._trial_id for trial in keys)
 
 

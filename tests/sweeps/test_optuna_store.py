@@ -7,9 +7,10 @@ import optuna
 import pytest
 from sqlalchemy import text
 
+from optuna_memory import optuna_study
 from studies.database import open_database, prepare_schema
 from sweeps.errors import SuggestionError
-from sweeps.optuna_store import create_optuna_study, load_optuna_study, open_optuna_storage
+from sweeps.optuna_store import create_optuna_study, open_optuna_storage
 from sweeps.samplers import quiet_optuna
 from toy_sweeps import BETA, ToySweep, spec_of
 
@@ -17,7 +18,7 @@ from toy_sweeps import BETA, ToySweep, spec_of
 def test_making_the_study_twice_is_making_it_once(tmp_path: Path) -> None:
     sweep = ToySweep.create(tmp_path, {"beta": BETA})
     create_optuna_study(sweep.db, sweep.db.url, sweep.spec)
-    study = load_optuna_study(sweep.db.url, "toy")
+    study = optuna_study(sweep.db.url, "toy")
     assert [direction.name for direction in study.directions] == ["MINIMIZE", "MINIMIZE"]
 
 
@@ -30,13 +31,13 @@ def test_a_study_that_others_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SuggestionError, match="'toy' must have been made by rdsweep"):
         create_optuna_study(db, db.url, spec_of({}))
     with pytest.raises(SuggestionError, match="'toy' must have been made by rdsweep"):
-        load_optuna_study(db.url, "toy")
+        optuna_study(db.url, "toy")
 
 
 def test_a_study_without_its_optuna_study_is_told(tmp_path: Path) -> None:
     sweep = ToySweep.create(tmp_path, {"beta": BETA})
     with pytest.raises(SuggestionError, match="'gone' must have an Optuna study beside it"):
-        load_optuna_study(sweep.db.url, "gone")
+        optuna_study(sweep.db.url, "gone")
 
 
 def test_sqlite_connections_wait_and_do_not_sync_every_write(tmp_path: Path) -> None:

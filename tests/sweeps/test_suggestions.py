@@ -16,11 +16,11 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event
 
+from optuna_memory import optuna_study
 from studies.queue import counts
 from studies.sampler_lease import acquire_sampler, release_sampler
 from studies.study_records import get_study, update_study
 from sweeps.errors import SuggestionError
-from sweeps.optuna_store import load_optuna_study
 from sweeps.space import fingerprint
 from sweeps.suggestions import Refill
 from toy_sweeps import BETA, TREE, ToySweep, trade_off
@@ -30,7 +30,7 @@ SMALL = {"latent_dim": [2, 4, 8], "reduction": ["sum", "mean"], "learning_rate":
 
 
 def optuna_trials(sweep: ToySweep) -> list[optuna.trial.FrozenTrial]:
-    return load_optuna_study(sweep.db.url, "toy").get_trials(deepcopy=False)
+    return optuna_study(sweep.db.url, "toy").get_trials(deepcopy=False)
 
 
 def driven(folder: Path, space: Any, **study: Any) -> list[dict[str, Any]]:
@@ -134,7 +134,7 @@ def test_a_batch_takes_the_same_statements_however_long_the_history(tmp_path: Pa
         desk = sweep.desk()
         seen: list[str] = []
         event.listen(
-            desk._optuna._storage._backend.engine,  # type: ignore[attr-defined]
+            desk._storage._engine,
             "before_cursor_execute",
             lambda *args, seen=seen: seen.append(args[2]),
         )
@@ -248,7 +248,7 @@ class TestTelling:
         lease = sweep.take()
         assert lease is not None
         sweep.finish(lease, (1.0, 2.0))
-        load_optuna_study(sweep.db.url, "toy").tell(lease.number, [1.0, 2.0])
+        optuna_study(sweep.db.url, "toy").tell(lease.number, [1.0, 2.0])
         assert desk.settle() == 1
         assert sweep.desk().settle() == 0
 
@@ -270,7 +270,7 @@ class TestTelling:
         lease = sweep.take()
         assert lease is not None
         sweep.finish(lease, (1.0, 2.0))
-        storage = load_optuna_study(sweep.db.url, "toy")._storage
+        storage = optuna_study(sweep.db.url, "toy")._storage
         optuna.delete_study(study_name="toy", storage=storage)
         optuna.create_study(study_name="toy", storage=storage, directions=["minimize"] * 2)
         load_optuna = optuna.load_study(study_name="toy", storage=storage)
@@ -288,7 +288,7 @@ class TestTelling:
         assert lease is not None
         sweep.finish(lease, (1.0, 2.0))
         desk.settle()
-        storage = load_optuna_study(sweep.db.url, "toy")._storage
+        storage = optuna_study(sweep.db.url, "toy")._storage
         optuna.delete_study(study_name="toy", storage=storage)
         again = optuna.create_study(study_name="toy", storage=storage, directions=["minimize"] * 2)
         again.set_user_attr("rdsweep", True)
@@ -301,18 +301,19 @@ class TestOrphans:
         sweep = ToySweep.create(tmp_path, TREE, sampler="random", trials=4)
         crashed = sweep.desk()
         assert acquire_sampler(sweep.db, "toy", "worker", 60)
-        trial, suggestion = crashed._ask("random", 4)
+        suggestion = crashed._ask("random", 4)
+        number = crashed._commit()
         assert sum(counts(sweep.db, "toy").values()) == 0
         release_sampler(sweep.db, "toy", "worker")  # in life, the lease of the dead runs out
         assert sweep.desk("second").refill(1) == Refill(queued=1)
         (recovered,) = sweep.trials()
-        assert recovered.number == trial.number
+        assert recovered.number == number
         assert recovered.parameters == suggestion.parameters
         assert recovered.config == suggestion.config.to_dict()
 
     def test_half_a_suggestion_ends_as_failed(self, tmp_path: Path) -> None:
         sweep = ToySweep.create(tmp_path, TREE, sampler="random", trials=4)
-        half = load_optuna_study(sweep.db.url, "toy").ask()
+        half = optuna_study(sweep.db.url, "toy").ask()
         assert sweep.desk().refill(1) == Refill(queued=1)
         assert optuna_trials(sweep)[half.number].state is TrialState.FAIL
         assert [trial.number for trial in sweep.trials()] == [half.number + 1]
@@ -326,9 +327,19 @@ class TestOrphans:
 
     def test_a_point_that_was_left_waiting_is_used_once(self, tmp_path: Path) -> None:
         sweep = ToySweep.create(tmp_path, SMALL, sampler="grid", trials=12)
-        assert sweep.desk()._enqueue_untried("grid")
+        point = {"latent_dim": 8, "reduction": "mean", "learning_rate": 1e-2}
+        memory = optuna_study(sweep.db.url)
+        memory.enqueue_trial(point)
         sweep.drive(trade_off)
+        assert sweep.trials()[0].parameters == point
         assert len({fingerprint(trial.parameters) for trial in sweep.trials()}) == 12
+        assert memory.get_trials(states=[TrialState.WAITING]) == []
+
+    def test_a_point_that_was_enqueued_in_part_is_filled_up(self, tmp_path: Path) -> None:
+        sweep = ToySweep.create(tmp_path, TREE, sampler="tpe", trials=4)
+        optuna_study(sweep.db.url).enqueue_trial({"latent_dim": 5})
+        sweep.drive(trade_off)
+        assert sweep.trials()[0].latent_dim == 5
 
 
 class TestTwoDesks:
@@ -345,8 +356,8 @@ class TestTwoDesks:
         slow = sweep.desk("slow")
         ask = slow._ask
 
-        def ask_slowly(sampler: str, wanted: int) -> Any:
-            asked = ask(sampler, wanted)
+        def ask_slowly(*arguments: Any) -> Any:
+            asked = ask(*arguments)
             release_sampler(sweep.db, "toy", "slow")
             assert acquire_sampler(sweep.db, "toy", "quick", 60)
             return asked
@@ -372,10 +383,13 @@ class TestTwoDesks:
 
         setattr(place, stalled_in, stall)
         assert slow.refill(3) == Refill(held_elsewhere=True)
-        assert [trial.number for trial in sweep.trials()] == [1]
-        assert optuna_trials(sweep)[0].state is TrialState.FAIL
+        assert [trial.number for trial in sweep.trials()] == [0]
+        late = optuna_trials(sweep)[1]
+        assert late.params == sweep.trials()[0].parameters  # from the same seed, as trial 0
         setattr(place, stalled_in, call)
         assert slow.refill(3) == Refill(queued=3)
+        assert [trial.number for trial in sweep.trials()] == [0, 2, 3, 4]
+        assert optuna_trials(sweep)[1].state is TrialState.FAIL
 
     def test_many_desks_at_once_never_queue_a_trial_twice(self, tmp_path: Path) -> None:
         sweep = ToySweep.create(tmp_path, SMALL, sampler="random", trials=12)
