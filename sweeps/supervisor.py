@@ -32,6 +32,7 @@ LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
 """How long a supervisor waits for the database: it asks again, and hears Ctrl-C in between."""
 _DATABASE = "database"
+_ORDER = "cannot be done yet"
 
 
 @final
@@ -217,11 +218,16 @@ class Supervisor:
         self._finished = finished
 
     def _follow(self, order: StopOrder | None, wanted: int | None) -> None:
-        """Does as `rdsweep stop` and `rdsweep scale` said."""
-        if order is not None and order != self._order and self._order != "now":
-            self._follow_stop(order)
-        if wanted not in (None, self._wanted) and not self.interrupted:
-            self._scale(wanted)
+        """Does as `rdsweep stop` and `rdsweep scale` said; tried again where it cannot be done."""
+        try:
+            if order is not None and order != self._order and self._order != "now":
+                self._follow_stop(order)
+            if wanted not in (None, self._wanted) and not self.interrupted:
+                self._scale(wanted)
+        except SweepError as error:
+            self._say_once(_ORDER, error)
+        else:
+            self._trouble.discard(_ORDER)
         if self._surplus:
             self._drain_surplus()
 

@@ -1,5 +1,8 @@
 """Scikit-learn's digits, split by a seed."""
 
+import subprocess
+import sys
+
 import numpy as np
 from sklearn.datasets import load_digits
 
@@ -35,3 +38,12 @@ def test_the_seed_decides_the_split_and_the_fraction_its_size() -> None:
     assert np.array_equal(first.train, again.train)
     assert not np.array_equal(first.train, other.train)
     assert len(half.heldout) == 898
+
+
+def test_scikit_learn_is_not_imported_for_them() -> None:
+    """It takes longer than many a trial, in every worker."""
+    code = (
+        "import sys; from vae_models.data import DataConfig, load_data; "
+        "load_data(DataConfig(name='digits')); sys.exit('sklearn' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=200).returncode == 0
