@@ -26,7 +26,9 @@ def rdsweep(tmp_path: Path) -> Iterator[Rdsweep]:
     yield runner
     for process in runner.started:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 @pytest.fixture(scope="session")
