@@ -9,8 +9,9 @@ from sqlalchemy.exc import ArgumentError
 
 from studies.errors import StorageError
 
-# Up to the last @, as a password that was not escaped may hold one.
-_PASSWORD = re.compile(r"(://[^:/?@]*):.*@")
+# Between the user's name and the last @, as a password that was not escaped may hold one; also where
+# the :// before them was mistyped. What begins with a slash is a path or the host.
+_PASSWORD = re.compile(r"((?:^|/)[^:/?@]*):(?!/).*@")
 _PARAMETER = re.compile(r"([?&](?:password|sslpassword)=)[^&]*", re.IGNORECASE)
 
 

@@ -21,6 +21,8 @@ from studies.storage_url import masked, server_name
             "postgresql://host/db?user=anna&password=s3cr3t&sslpassword=s3cr3t&sslmode=require",
             "postgresql://host/db?user=anna&password=***&sslpassword=***&sslmode=require",
         ),
+        ("postgresql//anna:s3cr3t@host/db", "postgresql//anna:***@host/db"),
+        ("anna:s3cr3t@host/db", "anna:***@host/db"),
         ("postgresql://anna@host/db", "postgresql://anna@host/db"),
         ("sqlite:////home/anna/sweeps.db", "sqlite:////home/anna/sweeps.db"),
         ("sweeps.db", "sweeps.db"),

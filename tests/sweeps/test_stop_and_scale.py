@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ from studies.launchers import list_launchers, register_launcher
 from studies.orders import order_stop, standing_order
 from studies.queries import query_trials
 from studies.records import TrialRecord, WorkerRecord
+from studies.study_records import get_study, update_study
 from studies.workers import list_workers
 from sweeps.living import living_workers
 
@@ -100,9 +102,8 @@ class TestScale:
     def test_a_running_sweep_gets_fewer_workers_then_none_then_more(
         self, rdsweep: Rdsweep, eventually: Wait
     ) -> None:
-        spec = rdsweep.write_spec(epochs=60)
-        options = ("--no-report", "--set", "study.trials=5")
-        process = rdsweep.start("run", str(spec), *options)
+        options = ("--no-report", "--set", "study.trials=500")  # more than it will ever come to
+        process = rdsweep.start("run", str(rdsweep.write_spec(epochs=20)), *options)
         eventually(lambda: len(in_training(rdsweep)) == 2)
         said = rdsweep("scale", "small", "1").stdout
         assert "2 → 1 workers" in said
@@ -110,12 +111,14 @@ class TestScale:
         rdsweep("scale", "small", "0")
         eventually(lambda: not alive(rdsweep))
         assert process.poll() is None
-        assert len(trials_of(rdsweep, "state = 'complete'")) < 5
+        wanted = len(trials_of(rdsweep)) + 2
+        db = open_database(rdsweep.url)
+        update_study(db, replace(get_study(db, "small"), trials_wanted=wanted))
         rdsweep("scale", "small", "2")
         log, _ = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 0, log
         assert "scaled to 0 workers" in log
-        assert [(t.state, t.attempt) for t in trials_of(rdsweep)] == [("complete", 1)] * 5
+        assert [(t.state, t.attempt) for t in trials_of(rdsweep)] == [("complete", 1)] * wanted
         reasons = [worker.reason for worker in list_workers(open_database(rdsweep.url), "small")]
         assert sorted(map(str, reasons)) == ["None"] * 2 + ["ordered to drain"] * 2
 
