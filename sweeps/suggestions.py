@@ -323,6 +323,7 @@ class SuggestionDesk:
 
     def _commit(self, twin: int | None = None) -> int:
         """Writes the trial that was asked for to Optuna; returns its number."""
+        self._hold()
         if twin is None:
             number = self._storage.commit(self._study_id)
         else:
