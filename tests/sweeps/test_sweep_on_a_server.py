@@ -107,9 +107,8 @@ def test_a_password_stands_in_no_output_log_file_command_line_or_table(
 ) -> None:
     """Whoever gives it on the command line shows it himself; nothing of ours repeats it."""
     url = secret_url.render_as_string(hide_password=False)
-    spec = rdsweep.write_spec(epochs=40)
-    options = ("run", str(spec), "--set", "study.trials=2")
-    process = rdsweep.start(*options, "--storage", url)
+    options = ("run", str(rdsweep.write_spec(epochs=20)), "--set")
+    process = rdsweep.start(*options, "study.trials=500", "--storage", url)
     eventually(lambda: training(url))
     children = psutil.Process(process.pid).children(recursive=True)
     shown = [" ".join(child.cmdline()) for child in children]
@@ -120,7 +119,8 @@ def test_a_password_stands_in_no_output_log_file_command_line_or_table(
     assert process.returncode == 130, said
     assert ":***@" in said
     monkeypatch.setenv("RDSWEEP_STORAGE", url)
-    outputs = [rdsweep(*options), rdsweep("status"), rdsweep("query", "small", "--columns", "all")]
+    commands = (*options, "study.trials=2"), ("status",), ("query", "small", "--columns", "all")
+    outputs = [rdsweep(*command) for command in commands]
     printed = [
         said,
         status,
