@@ -118,11 +118,17 @@ def _prepare(
     recover_dead_workers(db, study.name)
     clear_stop(db, study.name)
     mark_exhausted(db, study.name, exhausted=False)
-    workers = spec.run.workers or launcher.usual_workers
+    workers = _useful_workers(db, study, spec.run.workers or launcher.usual_workers)
     announce_launcher(db, study.name, launcher_id, launcher, workers)
     text = _introduction(spec, study, f"{counted(workers, 'worker')} on {launcher.where}")
     console.print(text, highlight=False, markup=False, soft_wrap=True)
     return study, workers
+
+
+def _useful_workers(db: Database, study: StudyRecord, workers: int) -> int:
+    """Returns how many of so many workers have a trial to train; one to tell the last outcomes."""
+    look = outlook(db, study.name)
+    return max(1, min(workers, look.wanted - look.finished))
 
 
 def warn_before_training(spec: Spec, study: StudyRecord) -> None:

@@ -24,12 +24,12 @@ Blow = Literal["SIGKILL", "SIGTERM", "SIGSTOP", "fast", "immediate"]
 TOKEN = "RDSWEEP_CHAOS_TOKEN"
 
 _BLOWS: tuple[tuple[Victim, Blow, int], ...] = (
-    ("worker", "SIGKILL", 14),
-    ("worker", "SIGTERM", 8),
-    ("worker", "SIGSTOP", 12),
-    ("desk", "SIGKILL", 3),
-    ("desk", "SIGTERM", 2),
-    ("desk", "SIGSTOP", 2),
+    ("worker", "SIGKILL", 9),
+    ("worker", "SIGTERM", 5),
+    ("worker", "SIGSTOP", 7),
+    ("desk", "SIGKILL", 2),
+    ("desk", "SIGTERM", 1),
+    ("desk", "SIGSTOP", 1),
 )
 _POLL_SECONDS = 0.05
 

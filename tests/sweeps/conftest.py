@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from made_once import made_once
 from rdsweep_command import PATIENCE_SECONDS, Rdsweep
 
 pytest.register_assert_rewrite("launcher_contract")
@@ -34,9 +35,12 @@ def rdsweep(tmp_path: Path) -> Iterator[Rdsweep]:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Rdsweep:
     """A finished sweep of 8 trials by 2 workers with its report, for tests that only read."""
-    runner = Rdsweep(tmp_path_factory.mktemp("finished"))
-    runner("run", str(runner.write_spec()))
-    return runner
+
+    def make(folder: Path) -> None:
+        runner = Rdsweep(folder)
+        runner("run", str(runner.write_spec()))
+
+    return Rdsweep(made_once(tmp_path_factory, "finished", make))
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from filelock import FileLock
 from safetensors.torch import load_file
 
 import postgres_server
 from agreement import all_files, check_finished, check_rows
 from chaos import TOKEN, Killer, cleared_up, plan, processes_with
+from made_once import made_once
 from patience import until
 from studies.attempts import count_attempts
 from studies.database import Database, open_database
@@ -129,15 +129,11 @@ def _settled(trial: TrialRecord) -> tuple[Any, ...]:
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """What an undisturbed run of the same settings gives; made once for all test processes."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder = shared / "undisturbed"
-    with FileLock(shared / "undisturbed.lock"):
-        if not (folder / "whole").exists():
-            folder.mkdir()
-            assert rdsweep(folder, f"sqlite:///{folder / 'chaos.db'}").wait(AT_MOST) == 0
-            (folder / "whole").touch()
+
+    def make(folder: Path) -> None:
+        assert rdsweep(folder, f"sqlite:///{folder / 'chaos.db'}").wait(AT_MOST) == 0
+
+    folder = made_once(tmp_path_factory, "undisturbed", make)
     db = open_database(f"sqlite:///{folder / 'chaos.db'}")
     check_finished(db, "chaos", TRIALS)
     return results_of(db, folder / "files")

@@ -20,7 +20,7 @@ from studies.launchers import list_launchers
 from studies.queries import artifacts_of, epochs_of, query_trials
 from studies.queue import counts
 from studies.records import TrialRecord, TrialState
-from studies.study_records import get_study
+from studies.study_records import get_study, update_study
 from studies.workers import list_workers
 
 Wait = Callable[[Callable[[], bool]], None]
@@ -106,33 +106,10 @@ def test_a_seeded_study_on_one_worker_repeats_its_trials_and_their_metrics(
     ]
 
 
-def test_a_killed_workers_trial_goes_on_under_the_same_number(
-    rdsweep: Rdsweep, eventually: Wait
-) -> None:
-    spec = rdsweep.write_spec(epochs=150)
-    process = rdsweep.start("run", str(spec), "--no-report", "--set", "study.trials=4")
-    eventually(lambda: state_counts(rdsweep).get("complete", 0) >= 1)
-    early = "state = 'running' and 0 < epoch < 75"
-    eventually(lambda: bool(trials_of(rdsweep, where=early)))
-    victim = trials_of(rdsweep, where=early)[0]
-    finished = trials_of(rdsweep, where="state = 'complete'")
-    workers = {w.id: w for w in list_workers(open_database(rdsweep.url), "small")}
-    assert victim.worker is not None
-    os.kill(workers[victim.worker].pid, signal.SIGKILL)
-    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, said
-    assert "SIGKILL" in said
-    trials = {trial.number: trial for trial in trials_of(rdsweep)}
-    assert {trial.state for trial in trials.values()} == {"complete"}
-    assert trials[victim.number].uuid == victim.uuid
-    assert trials[victim.number].attempt == 2
-    assert all(trials[t.number].finished_at == t.finished_at for t in finished)
-
-
 def test_when_everything_is_killed_the_next_run_goes_on_at_once(
     rdsweep: Rdsweep, eventually: Wait
 ) -> None:
-    spec = rdsweep.write_spec(epochs=150)
+    spec = rdsweep.write_spec(epochs=40)
     options = (
         "run",
         str(spec),
@@ -161,7 +138,7 @@ def test_ctrl_c_stops_at_an_epoch_and_the_resumed_metrics_are_those_of_an_uninte
     rdsweep: Rdsweep, eventually: Wait
 ) -> None:
     spec = rdsweep.write_spec(epochs=60)
-    options = ("run", str(spec), "--no-report", "--set", "study.trials=2", "--workers", "1")
+    options = ("run", str(spec), "--no-report", "--set", "study.trials=1")
     process = rdsweep.start(*options)
     eventually(lambda: any(t.epoch for t in trials_of_or_none(rdsweep)))
     process.send_signal(signal.SIGINT)
@@ -212,15 +189,18 @@ def test_workers_leave_when_the_process_that_started_them_is_killed(
 def test_a_second_run_of_the_same_study_joins_the_first(
     rdsweep: Rdsweep, eventually: Wait
 ) -> None:
-    options = ("run", str(rdsweep.write_spec(epochs=60)), "--no-report", "--workers", "1")
-    first = rdsweep.start(*options, "--set", "study.trials=6")
-    eventually(lambda: any(trial.epoch for trial in trials_of_or_none(rdsweep)))
-    rdsweep(*options, "--set", "study.trials=6")
-    said, _ = first.communicate(timeout=PATIENCE_SECONDS)
-    assert first.returncode == 0, said
-    trials = trials_of(rdsweep)
-    assert [(trial.state, trial.attempt) for trial in trials] == [("complete", 1)] * 6
+    options = ("run", str(rdsweep.write_spec(epochs=20)), "--no-report", "--workers", "1")
+    runs = [rdsweep.start(*options, "--set", "study.trials=500") for _ in range(2)]
+    running = "state = 'running' and epoch >= 1"
+    eventually(lambda: len(trials_of_or_none(rdsweep, running)) == 2)
     db = open_database(rdsweep.url)
+    wanted = len(trials_of(rdsweep)) + 1
+    update_study(db, replace(get_study(db, "small"), trials_wanted=wanted))
+    for run in runs:
+        said, _ = run.communicate(timeout=PATIENCE_SECONDS)
+        assert run.returncode == 0, said
+    trials = trials_of(rdsweep)
+    assert [(trial.state, trial.attempt) for trial in trials] == [("complete", 1)] * wanted
     assert len({worker.launcher_id for worker in list_workers(db, "small")}) == 2
     assert all(one.ended_at is not None for one in list_launchers(db, "small"))
 
@@ -232,23 +212,22 @@ def test_when_every_worker_fails_the_run_says_so_and_does_not_pretend_to_be_done
     spec = rdsweep.write_spec()
     rdsweep("run", str(spec), "--no-report", "--set", "study.trials=1")
     optuna.delete_study(study_name="small", storage=rdsweep.url)
-    said = rdsweep("run", str(spec), "--no-report", status=2).stderr
+    said = rdsweep("run", str(spec), "--no-report", "--workers", "1", status=2).stderr
     assert "Every worker ended before the sweep was finished" in said
     assert "Traceback" not in said
 
 
-def trials_of_or_none(rdsweep: Rdsweep) -> list[TrialRecord]:
+def trials_of_or_none(rdsweep: Rdsweep, where: str | None = None) -> list[TrialRecord]:
     try:
-        return trials_of(rdsweep)
+        return trials_of(rdsweep, where=where)
     except StudiesError:
         return []
 
 
 def test_a_diverging_trial_is_recorded_and_the_sweep_goes_on(rdsweep: Rdsweep) -> None:
     spec = rdsweep.write_spec()
-    rdsweep(
-        "run", str(spec), "--set", "space.learning_rate=[1e-3, 1e12]", "--set", "study.trials=6"
-    )
+    options = ("--set", "space.learning_rate=[1e-3, 1e12]", "--set", "study.trials=6")
+    rdsweep("run", str(spec), *options, "--workers", "1")
     trials = trials_of(rdsweep)
     wild = [trial for trial in trials if trial.learning_rate > 1]
     tame = [trial for trial in trials if trial.learning_rate < 1]
@@ -273,8 +252,8 @@ def test_a_crash_of_a_trial_is_recorded_as_failed_with_its_traceback(rdsweep: Rd
         "space.hidden=[[8], [4000000000]]",
         "--set",
         "study.trials=6",
-        "--set",
-        "study.sampler=random",
+        "--workers",
+        "1",
     )
     trials = trials_of(rdsweep)
     failed = [trial for trial in trials if trial.state == "failed"]
