@@ -27,6 +27,7 @@ from sweeps.slurm_launcher import SlurmLauncher
 from sweeps.slurm_queue import duration_seconds
 from sweeps.slurm_submission import parameters
 from sweeps.spec import Spec
+from sweeps.stopping import StopRequest
 from sweeps.study_setup import prepare_study
 
 PATIENCE_SECONDS = 240.0
@@ -320,9 +321,14 @@ def test_a_worker_knows_its_time_limit_and_starts_no_trial_that_it_cannot_finish
     sweep.watch(lambda: sweep.trials("state = 'complete'"), "a finished trial")
     (worker,) = sweep.workers()
     words = psutil.Process(worker.pid).cmdline()
-    assert 0 < int(words[words.index("--time-limit") + 1]) <= 600
-    with sweep.db.write() as connection:  # as if trials took an hour
-        connection.execute(text("UPDATE rdsweep_attempts SET started_at = started_at - 3600"))
+    limit = int(words[words.index("--time-limit") + 1])
+    assert 0 < limit <= 600
+    in_all = StopRequest(time_limit=limit, grace=120).seconds_in_all
+    assert in_all is not None
+    longest = (in_all - 1) / 1.5  # just what a worker takes on that has all its time before it
+    with sweep.db.write() as connection:
+        statement = text("UPDATE rdsweep_attempts SET started_at = ended_at - :longest")
+        connection.execute(statement, {"longest": longest})
     sweep.watch(lambda: slurm.states() == ["PENDING 1"], "the job is in the queue again")
     (worker,) = sweep.workers()
     assert worker.reason == "its time limit is too near for another trial"
