@@ -6,6 +6,10 @@ export UV_PROJECT_ENVIRONMENT := .venv
 UV := .uv/bin/uv
 READY := .venv/.ready
 BIN := .venv/bin
+# twice as many test processes as cores: many tests wait for the processes that they started
+TESTERS ?= $(shell $(PYTHON) -c 'import os; print(2 * min(os.cpu_count(), 8))')
+# our own modules are compiled once, not in each of the many processes of a test run
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test lint format bench bench-samplers bench-suggestions bench-priors pins clean
 
@@ -25,7 +29,7 @@ demo: $(READY)  ## a real sweep on handwritten digits, and its report (about a m
 	$(BIN)/rdsweep run examples/digits.toml --storage sqlite:///demo-out/rdsweep.db --out demo-out/report
 
 test: $(READY)  ## all tests
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n $(TESTERS) --dist worksteal
 
 lint: $(READY)  ## ruff, mypy (strict), import contracts
 	$(BIN)/ruff check .

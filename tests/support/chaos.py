@@ -102,12 +102,14 @@ class Killer:
     Attributes:
         sweep: the process of `rdsweep run`.
         injections: the plan.
+        training: the pids of the workers that train a trial; they are hit first.
         server: the server, if its stops are part of the plan.
         log: what was done, a line each.
     """
 
     sweep: subprocess.Popen[bytes]
     injections: list[Injection]
+    training: Callable[[], set[int]]
     server: PrivateServer | None = None
     log: list[str] = field(default_factory=list)
 
@@ -149,6 +151,8 @@ class Killer:
         found = list(_processes(self.sweep.pid, injection.victim))
         if not found:
             return False
+        training = self.training() if injection.victim == "worker" else set()
+        found = [process for process in found if process.pid in training] or found
         process = found[int(injection.choice * len(found))]
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.Signals[injection.blow])

@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from studies.errors import StudiesError
 from studies.queries import artifacts_of, epochs_of, latents_of, query_trials
 from studies.queue import outlook
 from studies.records import TrialRecord
+from studies.workers import list_workers
 from sweeps.space import fingerprint
 
 TRIALS, WORKERS, LEASE = 200, 6, 4.0
@@ -147,13 +149,27 @@ def finished_in(db: Database) -> int:
         return 0
 
 
+def training_in(db: Database) -> set[int]:
+    """The pids of the workers that have a trial."""
+    try:
+        holders = {trial.worker for trial in query_trials(db, "chaos", where="state = 'running'")}
+        return {worker.pid for worker in list_workers(db, "chaos") if worker.id in holders}
+    except StudiesError:
+        return set()
+
+
 def survive(folder: Path, url: str, server: postgres_server.PrivateServer | None) -> Database:
     """Runs the sweep among blows, and looks at what is left."""
     token = uuid4().hex
     db = open_database(url)
     blows = plan(SEED, trials=TRIALS, lease_seconds=LEASE, server=server is not None)
     with cleared_up(token):
-        killer = Killer(sweep=rdsweep(folder, url, token), injections=blows, server=server)
+        killer = Killer(
+            sweep=rdsweep(folder, url, token),
+            injections=blows,
+            training=lambda: training_in(db),
+            server=server,
+        )
         try:
             status = killer.run(lambda: finished_in(db), at_most=AT_MOST)
         finally:
@@ -189,11 +205,13 @@ def test_a_sweep_survives_everything_and_gives_what_an_undisturbed_one_gives(
     tmp_path: Path, back_end: str, undisturbed: Results
 ) -> None:
     if back_end == "sqlite":
-        db = survive(tmp_path, f"sqlite:///{tmp_path / 'chaos.db'}", None)
-        check(db, tmp_path, undisturbed)
+        with closing(survive(tmp_path, f"sqlite:///{tmp_path / 'chaos.db'}", None)) as db:
+            check(db, tmp_path, undisturbed)
         return
     if reason := postgres_server.missing():
         pytest.skip(reason)
-    with postgres_server.PrivateServer() as server:
-        db = survive(tmp_path, server.url, server)
+    with (
+        postgres_server.PrivateServer() as server,
+        closing(survive(tmp_path, server.url, server)) as db,
+    ):
         check(db, tmp_path, undisturbed)
