@@ -12,7 +12,7 @@ _DEFAULT = Path("rdsweep-postgres")
 
 db_app = typer.Typer(
     name="db",
-    help="Run a PostgreSQL server of one's own, for sweeps that outgrow SQLite on one machine.",
+    help="Run a PostgreSQL server of one's own, and copy studies from one database to another.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
