@@ -12,13 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from sqlalchemy import URL, Connection, Engine, String, column, inspect, select, table, text
+from sqlalchemy import Connection, Engine, String, column, inspect, select, table, text
 
 from studies.errors import SchemaError, StorageError
 from studies.faults import clear_faults
 from studies.postgresql import READS, postgresql_engine, take_advisory_lock
 from studies.retries import SHORT_PATIENCE_SECONDS, retried
-from studies.sqlite import WRITES, rebuilding, sqlite_engine, sqlite_file, switch_to_wal
+from studies.sqlite import (
+    WRITES,
+    absolute,
+    as_it_can_be_opened,
+    rebuilding,
+    sqlite_engine,
+    sqlite_file,
+    switch_to_wal,
+)
 from studies.storage_url import parse_storage_url, server_name
 from studies.tables import SCHEMA_VERSION, VERSION_TABLE
 
@@ -92,19 +100,15 @@ def open_database(
     parsed = parse_storage_url(url)
     if parsed.get_backend_name() == "sqlite":
         file = sqlite_file(parsed)
-        parsed = _absolute(parsed, file)
-        engine = sqlite_engine(parsed, busy_seconds)
+        parsed = absolute(parsed, file).set(drivername="sqlite+pysqlite")
+        engine = sqlite_engine(as_it_can_be_opened(parsed, file), busy_seconds)
+        full = parsed.render_as_string()
     else:
         file, engine = None, postgresql_engine(parsed)
-    full = engine.url.render_as_string(hide_password=False)
+        full = engine.url.render_as_string(hide_password=False)
     database = Database(engine=engine, url=full, file=file, patience_seconds=patience_seconds)
     _greet(database)
     return database
-
-
-def _absolute(url: URL, file: Path) -> URL:
-    prefix = "file:" if (url.database or "").startswith("file:") else ""
-    return url.set(database=prefix + str(file))
 
 
 @retried

@@ -7,10 +7,12 @@ first and then found the lock taken would die at once, without any wait.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -46,6 +48,37 @@ def sqlite_file(url: URL) -> Path:
     if path.is_dir():
         raise StorageError(f"An SQLite URL must name a file, but {path} is a directory.")
     return path
+
+
+def absolute(url: URL, file: Path) -> URL:
+    """Returns the URL of an SQLite file by its absolute path."""
+    return url.set(database=("file:" if _is_uri(url) else "") + str(file))
+
+
+def _is_uri(url: URL) -> bool:
+    return (url.database or "").startswith("file:")
+
+
+def as_it_can_be_opened(url: URL, file: Path) -> URL:
+    """Returns the URL of an SQLite file, on a read-only disk one that opens it for reading.
+
+    There the files that readers of a WAL database need beside it cannot be made. Nobody can change
+    the file either, so that it is opened as one that nobody changes. One that still has a WAL,
+    which would then be overlooked, is left to SQLite.
+    """
+    if _is_uri(url) or not _is_settled_on_read_only_disk(file):
+        return url
+    query = {**url.query, "mode": "ro", "immutable": "1", "uri": "true"}
+    return url.set(database=f"file:{quote(str(file))}", query=query)
+
+
+def _is_settled_on_read_only_disk(file: Path) -> bool:
+    wal = file.with_name(file.name + "-wal")
+    try:
+        read_only = os.statvfs(file).f_flag & os.ST_RDONLY
+        return bool(read_only) and not (wal.exists() and wal.stat().st_size)
+    except (OSError, AttributeError):  # not there yet; Windows has no such call
+        return False
 
 
 def sqlite_engine(url: URL, busy_seconds: float) -> Engine:
