@@ -154,7 +154,13 @@ class Supervisor:
         if alive == 0 or time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + LOOK_SECONDS
             self._talk_to_database()
-        return alive > 0 or self._is_waiting()
+        return alive > 0 or self._has_begun_again() or self._is_waiting()
+
+    def _has_begun_again(self) -> bool:
+        """Whether workers were started while none was alive: by `rdsweep scale`."""
+        with self._bearing_trouble():
+            return self._launcher.running > 0
+        return True  # for all that is known
 
     def _count_workers(self) -> int:
         """How many workers are alive, once those that died are replaced."""
