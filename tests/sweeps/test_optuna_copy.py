@@ -19,12 +19,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import text
 
 from copied_studies import DIRECTIONS, empty_databases, sql
-from optuna_memory import optuna_study
+from optuna_memory import optuna_storage, optuna_study
 from studies.copying import CopyError, Errand, Route, StudyCopy, check_copy, copy_study
 from studies.database import Database, open_database
 from studies.queries import query_trials
 from sweeps.optuna_copy import make_optuna_tables, tables_of
-from sweeps.optuna_store import open_optuna_storage
 from sweeps.samplers import quiet_optuna
 from toy_sweeps import BETA, TREE, ToySweep, trade_off
 
@@ -115,12 +114,11 @@ def test_optuna_reads_the_same_trials_from_the_copy(
 ) -> None:
     """Every state, parameter, distribution, attribute, value and time, of every number."""
     sweep = unfinished(tmp_path / "toy")
-    storage = open_optuna_storage(sweep.db.url)
+    storage = optuna_storage(sweep.db.url)
     study_id = storage.get_study_id_from_name("toy")
     storage.set_study_system_attr(study_id, "nsga2:generation", {"1": [1, 2]})
     for trial in strange_trials():
         storage.create_new_trial(study_id, template_trial=trial)
-    storage.engine.dispose()
     with empty_databases(directions, tmp_path) as (first, second):
         copied(sweep.db, first)
         done = copied(first, second)
@@ -144,19 +142,17 @@ def said_of(trial: FrozenTrial) -> str:
 def test_the_parents_of_a_generation_are_the_same_trials_in_the_copy(tmp_path: Path) -> None:
     """NSGA-II remembers them by keys, which are others in the copy."""
     sweep = unfinished(tmp_path / "toy", "nsga2")
-    storage = open_optuna_storage(sweep.db.url)
+    storage = optuna_storage(sweep.db.url)
     study_id = storage.get_study_id_from_name("toy")
     parents = [storage.get_trial_id_from_study_id_trial_number(study_id, n) for n in (3, 8, 11)]
     storage.set_study_system_attr(study_id, "NSGAIISampler:parent:1", parents)
-    storage.engine.dispose()
     with empty_databases(("postgresql", "sqlite"), tmp_path) as databases:
         source = sweep.db
         for target in databases:
             make_optuna_tables(target)
-            other = open_optuna_storage(target.url)
+            other = optuna_storage(target.url)
             for number in range(3):  # so that the keys differ
                 other.create_new_trial(study_with(other, f"other-{number}"))
-            other.engine.dispose()
             first, again = copied(source, target), copied(source, target)
             assert (first.changed, again.changed) == (True, False)
             assert again.checksum == first.checksum
@@ -241,7 +237,7 @@ def test_somebody_elses_study_in_optuna_is_not_written_over(tmp_path: Path) -> N
     sweep = unfinished(tmp_path / "toy")
     with empty_databases(("sqlite", "sqlite"), tmp_path) as (_, target):
         make_optuna_tables(target)
-        storage = open_optuna_storage(target.url)
+        storage = optuna_storage(target.url)
         study = optuna.create_study(storage=storage, study_name="toy")
         study.tell(study.ask(), 1.0)
         with pytest.raises(
@@ -249,7 +245,6 @@ def test_somebody_elses_study_in_optuna_is_not_written_over(tmp_path: Path) -> N
         ):
             copied(sweep.db, target)
         assert [trial.values for trial in study.get_trials()] == [[1.0]]
-        storage.engine.dispose()
 
 
 def test_another_study_of_optunas_keeps_its_trials(tmp_path: Path) -> None:
@@ -265,7 +260,7 @@ def test_another_study_of_optunas_keeps_its_trials(tmp_path: Path) -> None:
         assert [trial.params for trial in theirs] == [trial.params for trial in wanted]
         assert memory(target) == memory(sweep.db)
         with quiet_optuna():
-            optuna.delete_study(study_name="other", storage=open_optuna_storage(target.url))
+            optuna.delete_study(study_name="other", storage=optuna_storage(target.url))
         assert memory(target) == memory(sweep.db)
         keys = memory(target, keys=True)
         asked = optuna_study(target.url, "toy").ask()
@@ -275,7 +270,7 @@ def test_another_study_of_optunas_keeps_its_trials(tmp_path: Path) -> None:
 def test_a_record_without_optunas_study_is_copied_alone(tmp_path: Path) -> None:
     sweep = ToySweep.create(tmp_path / "toy", {"beta": BETA})
     with quiet_optuna():
-        optuna.delete_study(study_name="toy", storage=open_optuna_storage(sweep.db.url))
+        optuna.delete_study(study_name="toy", storage=optuna_storage(sweep.db.url))
     with empty_databases(("sqlite", "sqlite"), tmp_path) as (_, target):
         assert copied(sweep.db, target).suggestions is None
         assert not copied(sweep.db, target).changed
