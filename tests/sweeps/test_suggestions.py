@@ -351,7 +351,9 @@ class TestTwoDesks:
         release_sampler(sweep.db, "toy", "other")
         assert sweep.desk().refill(2) == Refill(queued=2)
 
-    def test_a_desk_that_lost_its_lease_stores_nothing(self, tmp_path: Path) -> None:
+    def test_a_desk_that_lost_its_lease_stores_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         sweep = ToySweep.create(tmp_path, {"beta": BETA}, sampler="random", trials=4)
         slow = sweep.desk("slow")
         ask = slow._ask
@@ -362,7 +364,7 @@ class TestTwoDesks:
             assert acquire_sampler(sweep.db, "toy", "quick", 60)
             return asked
 
-        slow._ask = ask_slowly  # type: ignore[method-assign]
+        monkeypatch.setattr(slow, "_ask", ask_slowly)
         assert slow.refill(1) == Refill(held_elsewhere=True)
         assert sweep.trials() == []
 
