@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from studies.errors import StorageError
-
-# Between the user's name and the last @, as a password that was not escaped may hold one; also where
-# the :// before them was mistyped. What begins with a slash is a path or the host.
-_PASSWORD = re.compile(r"((?:^|/)[^:/?@]*):(?!/).*@")
-_PARAMETER = re.compile(r"([?&](?:password|sslpassword)=)[^&]*", re.IGNORECASE)
-
-
-def masked(url: str) -> str:
-    """Returns a URL, well-formed or not, with *** in place of its passwords."""
-    return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
+from studies.masked_urls import masked
 
 
 def server_name(url: URL) -> str:

@@ -23,7 +23,7 @@ def next_command(words: Sequence[str], url: str) -> str:
         words: what comes after `rdsweep`.
         url: of the database; a password in it is not shown.
     """
-    from studies.storage_url import masked
+    from studies.masked_urls import masked
     from sweeps.storage import VARIABLE
 
     named = [] if os.environ.get(VARIABLE) else ["--storage", masked(url)]

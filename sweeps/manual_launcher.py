@@ -10,10 +10,10 @@ from typing import ClassVar, final
 import typer
 
 from studies.database import Database, open_database
+from studies.masked_urls import masked
 from studies.orders import order_worker_stop
 from studies.queue import outlook
 from studies.records import WorkerRecord
-from studies.storage_url import masked
 from studies.workers import list_workers
 from sweeps.dead_workers import is_dead
 from sweeps.devices import Placement

@@ -86,7 +86,7 @@ def _run(spec: "Spec", db: "Database", console: "Console") -> bool:
 
 
 def _say_how_it_ended(outcome: "Outcome") -> None:
-    from studies.storage_url import masked
+    from studies.masked_urls import masked
 
     states = ", ".join(f"{count} {state}" for state, count in outcome.states.items() if count)
     typer.echo(f"study {outcome.study.name}: {states or 'no trials'}")

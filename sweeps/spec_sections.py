@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, final, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from studies.masked_urls import masked
 from sweeps.fields import FIELDS, SECTIONS
 from sweeps.launcher import LAUNCHERS, LauncherKind
 from sweeps.wording import ended, nearest, shown
@@ -32,10 +33,6 @@ _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?:///(?P<path>.+)")
 _POSTGRESQL = re.compile(r"postgres(ql)?(\+psycopg)?://[^/]*/(?P<database>[^/?]+)(\?.*)?")
 _SCHEMES = ("sqlite", "postgresql+psycopg")
-# with or without a scheme; up to the last @, as a password that was not escaped may hold one
-_SCHEME = r"[\w+.-]+:/+"
-_PASSWORD = re.compile(rf"\A(?!sqlite)({_SCHEME}[^:/?@]*|(?!{_SCHEME})[^:/?@]*):.+@", re.DOTALL)
-_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&]*", re.IGNORECASE)
 
 
 def _fit_name(name: str) -> str:
@@ -55,10 +52,10 @@ def _fit_storage(url: str) -> str:
     problem = storage_problem(url)
     if problem is not None:
         raise _refusal(problem)
-    if _without_password(url) != url:
+    if masked(url) != url:
         raise _refusal(
             "must hold no password, as whoever reads the spec would read it, but got "
-            f"{_without_password(url)!r}; leave it to ~/.pgpass, or give the URL by "
+            f"{masked(url)!r}; leave it to ~/.pgpass, or give the URL by "
             "$RDSWEEP_STORAGE or --storage"
         )
     return url
@@ -85,7 +82,7 @@ def _refusal(problem: str) -> PydanticCustomError:
 def storage_problem(url: str) -> str | None:
     """What is wrong with a database URL, to be read after its key; None for a good one."""
     must = "must be sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
-    got = repr(_without_password(url))
+    got = repr(masked(url))
     found = _SQLITE.fullmatch(url)
     if found is not None:
         memory = ":memory:" in found["path"] or "mode=memory" in found["path"]
@@ -98,18 +95,10 @@ def storage_problem(url: str) -> str | None:
     elif scheme.startswith("postgres"):
         hint = "; name the database, such as postgresql+psycopg://me@localhost/sweeps"
     elif "://" not in url and url.strip():
-        hint = f"; did you mean sqlite:///{_without_password(url)}?"
+        hint = f"; did you mean sqlite:///{masked(url)}?"
     else:
         hint = nearest(scheme, _SCHEMES)
     return f"{must}, but got {got}{hint}"
-
-
-def _without_password(url: str) -> str:
-    """The URL, well-formed or not, with *** in place of passwords.
-
-    As `studies.storage_url.masked`, without SQLAlchemy, and also without a scheme.
-    """
-    return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
 class _Section(BaseModel):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import make_url
 
-from studies.storage_url import masked, server_name
+from studies.masked_urls import masked
+from studies.storage_url import server_name
 
 
 @pytest.mark.parametrize(

@@ -49,3 +49,12 @@ def test_logs_stay_on_the_machine_also_where_artifacts_do_not(tmp_path: Path) ->
     assert logs_directory(db, "/shared/mine", "small") == Path("/shared/mine/small/logs")
     beside = tmp_path / "a.db-files/small/logs"
     assert logs_directory(db, "s3://bucket/mine", "small") == beside
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql//me:geheim@host/db", "me:geheim@host/db", "postgresql:/me:gehe:im@host/db"]
+)
+def test_a_mistyped_url_is_shown_without_its_password(url: str) -> None:
+    with pytest.raises(SweepError, match=r"--storage: must be sqlite.*:\*\*\*@host") as refused:
+        storage_url(url)
+    assert "gehe" not in str(refused.value)
