@@ -387,7 +387,7 @@ def test_a_table_that_is_missing_is_told_from_a_role_of_our_name() -> None:
 
 def test_the_schema_lock_outlives_the_timeouts_of_a_session(postgresql_url: str) -> None:
     """Whoever migrates holds a transaction open that does nothing; others wait longer for it."""
-    options = "-c idle_in_transaction_session_timeout=50ms -c lock_timeout=50ms"
+    options = "-c idle_in_transaction_session_timeout=1s -c lock_timeout=1s"
     impatient = changed(postgresql_url, options=options)
     with (
         opened(impatient) as database,
@@ -397,7 +397,7 @@ def test_the_schema_lock_outlives_the_timeouts_of_a_session(postgresql_url: str)
         with schema_lock(database):
             waiting = pool.submit(prepare_schema, other)
             with psycopg.connect(postgresql_url) as connection:
-                connection.execute("SELECT pg_sleep(0.3)")
+                connection.execute("SELECT pg_sleep(2.5)")
             assert not waiting.done()
         waiting.result(timeout=60)
 
