@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-# Between the user's name and the last @, as a password that was not escaped may hold one; also where
-# the :// before them was mistyped. What begins with a slash is a path or the host.
-_PASSWORD = re.compile(r"((?:^|/)[^:/?@]*):(?!/).*@", re.DOTALL)
+# Up to the last @, as a password that was not escaped may hold one; with a scheme, a mistyped one
+# (`postgresql//`), or none.
+_SCHEME = r"[\w+.-]+:?/+"
+_PASSWORD = re.compile(rf"\A({_SCHEME}[^:/?@]*|(?!{_SCHEME})[^:/?@]*):.+@", re.DOTALL)
 _PARAMETER = re.compile(r"([?&](?:password|sslpassword)=)[^&]*", re.IGNORECASE)
 
 
