@@ -76,4 +76,5 @@ class Side:
         statement = part.owned_by([self.study_id], as_copied=as_copied)
         with clear_faults(self.where):
             rows = [tuple(row[1:]) for row in self.connection.execute(statement)]
-        return self.tables.without_keys(part, rows, self.index)
+        numbers = dict(zip(self.index.keys, self.index.numbers, strict=True))
+        return self.tables.with_trials_named(part, rows, numbers)

@@ -181,22 +181,19 @@ class StudyTables(ABC):
         """Returns the columns of a study under a new name, where they repeat it."""
         return study
 
-    def without_keys(
+    def with_trials_named(
         self,
         part: Part,  # noqa: ARG002
         rows: Sequence[Row],
-        index: TrialIndex,  # noqa: ARG002
+        names: Mapping[int, int],  # noqa: ARG002
     ) -> Sequence[Row]:
-        """Returns rows that hang on the study with trials' numbers where they name their keys."""
-        return rows
+        """Returns rows that hang on the study, with other names of the trials that they name.
 
-    def with_keys(
-        self,
-        part: Part,  # noqa: ARG002
-        rows: Sequence[Row],
-        index: TrialIndex,  # noqa: ARG002
-    ) -> Sequence[Row]:
-        """Returns the rows of `without_keys` with the keys of this database."""
+        Args:
+            part: Their table.
+            rows: The rows.
+            names: Trials' numbers by their keys in one database, or the other way round.
+        """
         return rows
 
     @abstractmethod

@@ -51,7 +51,8 @@ def put_part(wanted: Sequence[Row], target: Side, part: Part) -> bool:
         connection.execute(delete(table).where(*same), values)
     elif rows:
         connection.execute(delete(table).where(table.c[part.owner] == target.study_id))
-    local = target.tables.with_keys(part, wanted, target.index)
+    keys = dict(zip(target.index.numbers, target.index.keys, strict=True))
+    local = target.tables.with_trials_named(part, wanted, keys)
     _insert(connection, part, ((target.study_id, row) for row in local))
     return True
 

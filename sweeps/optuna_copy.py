@@ -25,7 +25,7 @@ from sqlalchemy import (
     table,
 )
 
-from studies.copy_tables import Mark, Part, Row, StudyTables, TrialIndex
+from studies.copy_tables import Mark, Part, Row, StudyTables
 from studies.database import Database, schema_lock
 from studies.record_tables import RecordTables
 from studies.tables import PREFIX
@@ -80,25 +80,16 @@ class OptunaTables(StudyTables):
             for row in rows
         }
 
-    def without_keys(self, part: Part, rows: Sequence[Row], index: TrialIndex) -> Sequence[Row]:
-        """Returns the rows with the numbers of the parents of each generation."""
-        numbers = dict(zip(index.keys, index.numbers, strict=True))
-        return _parents_named(part, rows, numbers)
+    def with_trials_named(
+        self, part: Part, rows: Sequence[Row], names: Mapping[int, int]
+    ) -> Sequence[Row]:
+        """Returns the rows with other names of the parents that an evolutionary sampler remembers.
 
-    def with_keys(self, part: Part, rows: Sequence[Row], index: TrialIndex) -> Sequence[Row]:
-        """Returns the rows with the parents' keys, by which Optuna finds them."""
-        keys = dict(zip(index.numbers, index.keys, strict=True))
-        return _parents_named(part, rows, keys)
-
-
-def _parents_named(part: Part, rows: Sequence[Row], names: Mapping[int, int]) -> Sequence[Row]:
-    """Returns the rows with other names of the trials that an evolutionary sampler remembers.
-
-    The only keys of trials among a study's attributes (`BaseGASampler.get_parent_population`).
-    """
-    if part.table.name != _ATTRIBUTES:
-        return rows
-    return [_with_named_parents(part, row, names) for row in rows]
+        The only keys of trials among a study's attributes (`BaseGASampler.get_parent_population`).
+        """
+        if part.table.name != _ATTRIBUTES:
+            return rows
+        return [_with_named_parents(part, row, names) for row in rows]
 
 
 def _with_named_parents(part: Part, row: Row, names: Mapping[int, int]) -> Row:

@@ -106,6 +106,29 @@ def test_a_seeded_study_on_one_worker_repeats_its_trials_and_their_metrics(
     ]
 
 
+def test_a_killed_workers_trial_goes_on_under_the_same_number(
+    rdsweep: Rdsweep, eventually: Wait
+) -> None:
+    spec = rdsweep.write_spec(epochs=150)
+    process = rdsweep.start("run", str(spec), "--no-report", "--set", "study.trials=4")
+    eventually(lambda: state_counts(rdsweep).get("complete", 0) >= 1)
+    early = "state = 'running' and 0 < epoch < 75"
+    eventually(lambda: bool(trials_of(rdsweep, where=early)))
+    victim = trials_of(rdsweep, where=early)[0]
+    finished = trials_of(rdsweep, where="state = 'complete'")
+    workers = {w.id: w for w in list_workers(open_database(rdsweep.url), "small")}
+    assert victim.worker is not None
+    os.kill(workers[victim.worker].pid, signal.SIGKILL)
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, said
+    assert "SIGKILL" in said
+    trials = {trial.number: trial for trial in trials_of(rdsweep)}
+    assert {trial.state for trial in trials.values()} == {"complete"}
+    assert trials[victim.number].uuid == victim.uuid
+    assert trials[victim.number].attempt == 2
+    assert all(trials[t.number].finished_at == t.finished_at for t in finished)
+
+
 def test_when_everything_is_killed_the_next_run_goes_on_at_once(
     rdsweep: Rdsweep, eventually: Wait
 ) -> None:
