@@ -2,6 +2,10 @@
 
 from typing import final
 
+from jaxtyping import Float
+from torch import Tensor
+
+from vae_models.constants import hold_constant
 from vae_models.regulariser import Loss, PriorDraws, Regulariser
 from vae_models.terms import Terms
 
@@ -27,16 +31,20 @@ class Capacity(Regulariser):
         capacity_nats: C at the end of the annealing.
     """
 
+    _nll_weight: Float[Tensor, ""]
+    _gamma: Float[Tensor, ""]
+    _capacity: Float[Tensor, ""]
+
     def __init__(self, nll_weight: float, *, gamma: float, capacity_nats: float) -> None:
         super().__init__()
-        self._nll_weight = nll_weight
-        self._gamma = gamma
-        self._capacity = capacity_nats
+        hold_constant(self, "_nll_weight", nll_weight)
+        hold_constant(self, "_gamma", gamma)
+        hold_constant(self, "_capacity", capacity_nats)
 
     def forward(
         self,
         terms: Terms,
-        annealing: float,
+        annealing: Float[Tensor, ""] | float,
         draws: PriorDraws | None = None,  # noqa: ARG002
     ) -> Loss:
         """The mean NLL, and how far the mean KL is from C."""

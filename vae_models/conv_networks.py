@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from vae_models.initialisation import WEIGHTED, keep_variance
 from vae_models.networks import Decoder, Encoder, ImageShape
-from vae_models.posterior import Posterior
 from vae_models.posterior_heads import PosteriorHead
 
 __all__ = ["ConvDecoder", "ConvEncoder"]
@@ -73,8 +72,7 @@ class ConvEncoder(Encoder):
     """Four convolutions, a hidden layer, then what the posterior needs."""
 
     def __init__(self, image_shape: ImageShape, head: PosteriorHead) -> None:
-        super().__init__()
-        self.head = head
+        super().__init__(head)
         layers = _layers(image_shape)
         stack = nn.Sequential()
         for layer in layers:
@@ -84,10 +82,12 @@ class ConvEncoder(Encoder):
         _initialise_hidden(stack)
         self.layers = stack
 
-    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Posterior:
-        """The head's posterior, of mean and covariance that depend on x."""
-        posterior: Posterior = self.head(self.layers(images))
-        return posterior
+    def outputs(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch output"]:
+        """Mean and covariance of every image, both depending on it."""
+        outputs: Tensor = self.layers(images)
+        return outputs
 
 
 @final

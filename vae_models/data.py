@@ -81,10 +81,20 @@ class DataSet:
             indices: Of the examples, on the device of the data.
             generator: Of the dynamic binarisation, on the device of the data; unused otherwise.
         """
-        images = self._in_model_units(self.train.index_select(0, indices))
+        images = self.images(indices)
         if self.binarisation == "dynamic":
             return torch.bernoulli(images, generator=generator)
         return images
+
+    def images(
+        self, indices: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Training examples in model units; under dynamic binarisation still in grey.
+
+        Args:
+            indices: Of the examples, on the device of the data.
+        """
+        return self._in_model_units(self.train.index_select(0, indices))
 
     def heldout_images(self) -> Float[Tensor, "m channels height width"]:
         """All held-out examples in model units, the same at each call and on each device."""

@@ -41,6 +41,6 @@ def _part(posterior: Posterior, part: slice) -> Posterior:
 
 def _changed(posterior: Posterior, tensor_of: Callable[[str], Tensor]) -> Posterior:
     """A posterior of the same kind with other parameters: every kind is a dataclass of tensors."""
-    names = [field.name for field in fields(cast("Any", posterior))]
+    names = [field.name for field in fields(cast("Any", posterior)) if field.name != "in_use"]
     other = replace(cast("Any", posterior), **{name: tensor_of(name) for name in names})
     return cast("Posterior", other)

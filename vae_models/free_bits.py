@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from vae_models.constants import hold_constant
 from vae_models.objective import Weights
 from vae_models.regulariser import Loss, PriorDraws, Regulariser
 from vae_models.terms import Terms
@@ -33,33 +34,51 @@ class FreeBits(Regulariser):
             group of all, which any posterior and prior can have.
     """
 
+    _floor: Float[Tensor, ""]
+    _nll_weight: Float[Tensor, ""]
+    _rate_weight: Float[Tensor, ""]
+
     def __init__(self, weights: Weights, *, free_nats: float, group_size: int) -> None:
         super().__init__()
-        self._weights = weights
+        hold_constant(self, "_nll_weight", weights.nll)
+        hold_constant(self, "_rate_weight", weights.rate)
         # An estimated KL can be negative: with nothing free, it is let through all the same.
-        self._floor = free_nats if free_nats > 0 else -math.inf
-        self._group_size = group_size if free_nats > 0 else 0
+        hold_constant(self, "_floor", free_nats if free_nats > 0 else -math.inf)
+        self.group_size = group_size if free_nats > 0 else 0
 
     def forward(
         self,
         terms: Terms,
-        annealing: float,
+        annealing: Float[Tensor, ""] | float,
         draws: PriorDraws | None = None,  # noqa: ARG002
     ) -> Loss:
         """The weighted sum of the mean NLL and the KL beyond what is free."""
-        weights, full = self._weights, annealing * self._weights.rate
-        kl = self._group_kl_nats(terms)
+        full = annealing * self._rate_weight
+        kl, in_use = self._group_kl_nats(terms), self._groups_in_use(terms)
         # At a tie, `clamp` lets the whole gradient through.
-        value = weights.nll * terms.distortion_nll_nats.mean() + full * kl.clamp(self._floor).sum()
-        return Loss(value, weights.nll, full * self._share_that_pays(kl.detach()))
+        paid = (kl.clamp(min=self._floor) * in_use).sum()
+        value = self._nll_weight * terms.distortion_nll_nats.mean() + full * paid
+        return Loss(value, self._nll_weight, full * self._share_that_pays(kl.detach(), in_use))
 
     def _group_kl_nats(self, terms: Terms) -> Float[Tensor, " group"]:
-        if self._group_size == 0:
+        if self.group_size == 0:
             return terms.rate_nats.mean().unsqueeze(0)
-        kl = terms.latent_kl_nats.mean(0)
-        return pad(kl, (0, -len(kl) % self._group_size)).view(-1, self._group_size).sum(1)
+        return self._groups(terms.latent_kl_nats.mean(0)).sum(1)
 
-    def _share_that_pays(self, kl: Float[Tensor, " group"]) -> Float[Tensor, ""]:
+    def _groups_in_use(self, terms: Terms) -> Float[Tensor, " group"] | float:
+        """1 for a group with a latent in use, 0 for one of idle latents only."""
+        in_use = terms.posterior.in_use
+        if self.group_size == 0 or not isinstance(in_use, Tensor):
+            return 1.0
+        return self._groups(in_use).amax(1)
+
+    def _groups(self, values: Float[Tensor, " latent"]) -> Float[Tensor, "group member"]:
+        return pad(values, (0, -len(values) % self.group_size)).view(-1, self.group_size)
+
+    def _share_that_pays(
+        self, kl: Float[Tensor, " group"], in_use: Float[Tensor, " group"] | float
+    ) -> Float[Tensor, ""]:
         pays = (kl >= self._floor).to(kl)
+        pays = torch.where(torch.as_tensor(in_use, device=kl.device) > 0, pays, pays[0])
         share = (pays * kl).sum() / kl.sum()
         return torch.where((pays == pays[0]).all(), pays[0], share)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_models.config import LEAST_LOG_SIGMA
+from vae_models.constants import hold_constant
 from vae_models.likelihood import Likelihood, PixelDistribution
 from vae_models.soft_clamp import clamped_below, inverse_of_clamped_below
 
@@ -59,15 +60,19 @@ class Gaussian(Likelihood):
         activation: From the decoder's output to the mean.
     """
 
+    _log_sigma: Float[Tensor, ""]
+    _precision: Float[Tensor, ""]
+
     def __init__(self, sigma2: float, activation: nn.Module) -> None:
         super().__init__()
         self._sigma2 = sigma2
+        hold_constant(self, "_log_sigma", 0.5 * math.log(sigma2))
+        hold_constant(self, "_precision", 1 / sigma2)
         self.activation = activation
 
     def forward(self, output: Float[Tensor, "batch channel height width"]) -> GaussianPixels:
         """N(activation(output), sigma² I)."""
-        mean = self.activation(output)
-        return GaussianPixels(mean, 0.5 * math.log(self._sigma2), 1 / self._sigma2)
+        return GaussianPixels(self.activation(output), self._log_sigma, self._precision)
 
     @property
     def sigma2(self) -> float:

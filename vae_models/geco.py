@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vae_models.constants import hold_constant
 from vae_models.regulariser import Loss, PriorDraws, Regulariser
 from vae_models.terms import Terms
 
@@ -49,21 +50,26 @@ class Geco(Regulariser):
     multiplier: Float[Tensor, ""]
     average_excess: Float[Tensor, ""]
     started: Float[Tensor, ""]
+    _scale: Float[Tensor, ""]
+    _sigma2: Float[Tensor, ""]
+    _target: Float[Tensor, ""]
+    _start: Float[Tensor, ""]
 
     def __init__(self, nll_weight: float, *, sigma2: float, target_se: float) -> None:
         super().__init__()
-        self._scale = nll_weight
-        self._sigma2 = sigma2
-        self._target = target_se
-        self._start = 1 / (2 * sigma2)
-        self.register_buffer("multiplier", torch.tensor(self._start))
+        start = 1 / (2 * sigma2)
+        hold_constant(self, "_scale", nll_weight)
+        hold_constant(self, "_sigma2", sigma2)
+        hold_constant(self, "_target", target_se)
+        hold_constant(self, "_start", start)
+        self.register_buffer("multiplier", torch.tensor(start))
         self.register_buffer("average_excess", torch.tensor(0.0))
         self.register_buffer("started", torch.tensor(0.0))
 
     def forward(
         self,
         terms: Terms,
-        annealing: float,
+        annealing: Float[Tensor, ""] | float,
         draws: PriorDraws | None = None,  # noqa: ARG002
     ) -> Loss:
         """The Lagrangian with the multiplier as it is, which is then updated."""
@@ -79,7 +85,8 @@ class Geco(Regulariser):
 
     @torch.no_grad()
     def _update(self, excess: Float[Tensor, ""]) -> None:
-        self.average_excess.lerp_(excess.to(self.average_excess), 1 - _DECAY * self.started)
+        share = 1 - _DECAY * self.started
+        self.average_excess.add_(share * (excess - self.average_excess))
         self.started.fill_(1.0)
         relative = (self.average_excess / self._target).clamp(-1.0, 1.0)
         grown = self.multiplier * torch.exp(_STEP * relative)

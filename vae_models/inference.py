@@ -13,6 +13,7 @@ __all__ = ["inference"]
 @contextmanager
 def inference(model: VAE) -> Iterator[torch.device]:
     """No gradients, full float32 precision; yields the model's device."""
+    in_bfloat16, model.in_bfloat16 = model.in_bfloat16, False
     tf32 = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False  # on by default; it keeps ten bits of the mantissa
     try:
@@ -20,3 +21,4 @@ def inference(model: VAE) -> Iterator[torch.device]:
             yield next(model.parameters()).device
     finally:
         torch.backends.cudnn.allow_tf32 = tf32
+        model.in_bfloat16 = in_bfloat16

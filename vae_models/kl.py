@@ -2,6 +2,10 @@
 
 from typing import final
 
+from jaxtyping import Float
+from torch import Tensor
+
+from vae_models.constants import hold_constant
 from vae_models.objective import Weights
 from vae_models.regulariser import Loss, PriorDraws, Regulariser
 from vae_models.terms import Terms
@@ -19,17 +23,21 @@ class KlRegulariser(Regulariser):
         weights: Of one example's NLL and KL.
     """
 
+    _nll_weight: Float[Tensor, ""]
+    _rate_weight: Float[Tensor, ""]
+
     def __init__(self, weights: Weights) -> None:
         super().__init__()
-        self._weights = weights
+        hold_constant(self, "_nll_weight", weights.nll)
+        hold_constant(self, "_rate_weight", weights.rate)
 
     def forward(
         self,
         terms: Terms,
-        annealing: float,
+        annealing: Float[Tensor, ""] | float,
         draws: PriorDraws | None = None,  # noqa: ARG002
     ) -> Loss:
         """The weighted sum of the two means."""
-        weights, rate_weight = self._weights, annealing * self._weights.rate
+        nll_weight, rate_weight = self._nll_weight, annealing * self._rate_weight
         nll, rate = terms.distortion_nll_nats.mean(), terms.rate_nats.mean()
-        return Loss(weights.nll * nll + rate_weight * rate, weights.nll, rate_weight)
+        return Loss(nll_weight * nll + rate_weight * rate, nll_weight, rate_weight)

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_models.networks import Decoder, Encoder, ImageShape
-from vae_models.posterior import Posterior
 from vae_models.posterior_heads import PosteriorHead
 
 __all__ = ["LinearDecoder", "LinearEncoder"]
@@ -22,18 +21,18 @@ class LinearEncoder(Encoder):
     """
 
     def __init__(self, image_shape: ImageShape, head: PosteriorHead) -> None:
-        super().__init__()
-        self.head = head
+        super().__init__(head)
         self.mean = nn.Linear(math.prod(image_shape), head.latent_dim)
         # With posterior "full" the entries below the diagonal follow; checkpoints know the old name.
         self.raw_log_variance = nn.Parameter(torch.zeros(head.covariance_outputs))
 
-    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Posterior:
-        """N(V x + c, S), with the head's S learned but independent of x."""
+    def outputs(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch output"]:
+        """``V x + c``, and what S is made of: learned, but independent of x."""
         mean = self.mean(images.flatten(1))
         covariance = self.raw_log_variance.expand(len(mean), -1)
-        posterior: Posterior = self.head(torch.cat([mean, covariance], dim=1))
-        return posterior
+        return torch.cat([mean, covariance.to(mean)], dim=1)
 
 
 @final

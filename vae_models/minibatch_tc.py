@@ -44,7 +44,8 @@ def log_product_of_marginals(
         examples: n, the training examples.
     """
     pairs = posterior.marginal_log_prob(latents.unsqueeze(1))
-    return (torch.logsumexp(pairs, 1) - _log_count(posterior, examples)).sum(-1)
+    factors = torch.logsumexp(pairs, 1) - _log_count(posterior, examples)
+    return (factors * posterior.in_use).sum(-1)
 
 
 def total_correlation_nats(

@@ -1,7 +1,7 @@
 """A mixture of diagonal normal distributions over the latents."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -29,6 +29,13 @@ class MixturePrior(PriorDistribution):
     log_weights: Float[Tensor, " component"]
     means: Float[Tensor, "component latent"]
     log_scales: Float[Tensor, "component latent"]
+    in_use: Float[Tensor, " latent"] | float = 1.0
+
+    def using(self, in_use: Float[Tensor, " latent"]) -> "MixturePrior":
+        """Means and log-scales of an idle latent are zero."""
+        return replace(
+            self, means=self.means * in_use, log_scales=self.log_scales * in_use, in_use=in_use
+        )
 
     @property
     def closed_form(self) -> bool:
@@ -53,7 +60,8 @@ class MixturePrior(PriorDistribution):
     ) -> Float[Tensor, "*draw latent"]:
         """``ln Σ_k w_k N(z_j; mean_kj, scale_kj²)``: a mixture in one dimension per latent."""
         weighted = self._log_normals(latents) + self.log_weights.unsqueeze(-1)
-        return torch.logsumexp(weighted, dim=-2)
+        # the weights of an idle latent sum to one only up to rounding
+        return torch.logsumexp(weighted, dim=-2) * self.in_use
 
     def sample(
         self, noise: Float[Tensor, "draw latent"], choice: Float[Tensor, " draw"]
@@ -71,12 +79,12 @@ class MixturePrior(PriorDistribution):
         self, latents: Float[Tensor, "*draw latent"]
     ) -> Float[Tensor, "*draw component latent"]:
         standard = (latents.unsqueeze(-2) - self.means) * torch.exp(-self.log_scales)
-        return -0.5 * standard.square() - self.log_scales - _HALF_LOG_TAU
+        return -0.5 * standard.square() - self.log_scales - self.in_use * _HALF_LOG_TAU
 
     @torch.no_grad()
     def _component(self, choice: Float[Tensor, " draw"]) -> Tensor:
         """The index of one component for each uniform number."""
         cumulative = self.log_weights.exp().cumsum(0)
         # Rounding may leave the last sum just below one, and a choice above it.
-        index = torch.searchsorted(cumulative, choice.to(cumulative), right=True)
+        index = (cumulative <= choice.to(cumulative).unsqueeze(-1)).sum(-1)
         return index.clamp(max=len(cumulative) - 1)

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_models.networks import Decoder, Encoder, ImageShape
-from vae_models.posterior import Posterior
 from vae_models.posterior_heads import PosteriorHead
 
 __all__ = ["MlpDecoder", "MlpEncoder"]
@@ -22,14 +21,15 @@ class MlpEncoder(Encoder):
     def __init__(
         self, image_shape: ImageShape, hidden: Sequence[int], head: PosteriorHead
     ) -> None:
-        super().__init__()
-        self.head = head
+        super().__init__(head)
         self.layers = _perceptron([math.prod(image_shape), *hidden, head.outputs])
 
-    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Posterior:
-        """The head's posterior, of mean and covariance that depend on x."""
-        posterior: Posterior = self.head(self.layers(images.flatten(1)))
-        return posterior
+    def outputs(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch output"]:
+        """Mean and covariance of every image, both depending on it."""
+        outputs: Tensor = self.layers(images.flatten(1))
+        return outputs
 
 
 @final

@@ -11,7 +11,9 @@ SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def imq_kernel(
-    ones: Float[Tensor, "one latent"], others: Float[Tensor, "other latent"], width: float
+    ones: Float[Tensor, "one latent"],
+    others: Float[Tensor, "other latent"],
+    width: Float[Tensor, ""] | float,
 ) -> Float[Tensor, "one other"]:
     """Inverse multiquadratics between all pairs: ``Σ_s C_s / (C_s + ‖x - y‖²)``, C_s = s width.
 
@@ -27,7 +29,9 @@ def imq_kernel(
 
 
 def squared_mmd(
-    ones: Float[Tensor, "draw latent"], others: Float[Tensor, "draw latent"], width: float
+    ones: Float[Tensor, "draw latent"],
+    others: Float[Tensor, "draw latent"],
+    width: Float[Tensor, ""] | float,
 ) -> Float[Tensor, ""]:
     """The unbiased estimate (U-statistic) of MMD² between the sources of two samples.
 
@@ -46,7 +50,9 @@ def squared_mmd(
     return within / (count * (count - 1)) - 2 * between
 
 
-def _sum_of_pairs(points: Float[Tensor, "draw latent"], width: float) -> Float[Tensor, ""]:
+def _sum_of_pairs(
+    points: Float[Tensor, "draw latent"], width: Float[Tensor, ""] | float
+) -> Float[Tensor, ""]:
     """``Σ_{i≠j} k(x_i, x_j)``: without the diagonal, where every kernel is one."""
     kernel = imq_kernel(points, points, width)
     return kernel.sum() - kernel.diagonal().sum()

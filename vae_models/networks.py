@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae_models.posterior import Posterior
+from vae_models.posterior_heads import PosteriorHead
 
 __all__ = ["Decoder", "Encoder", "ImageShape"]
 
@@ -14,11 +15,28 @@ ImageShape = tuple[int, int, int]
 
 
 class Encoder(nn.Module, ABC):
-    """A network from images to the posterior over their latents."""
+    """A network from images to the posterior over their latents.
 
-    @abstractmethod
+    Attributes:
+        head: From the network's outputs to the posterior.
+    """
+
+    head: PosteriorHead
+
+    def __init__(self, head: PosteriorHead) -> None:
+        super().__init__()
+        self.head = head
+
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Posterior:
         """q(z|x) for every image."""
+        posterior: Posterior = self.head(self.outputs(images))
+        return posterior
+
+    @abstractmethod
+    def outputs(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch output"]:
+        """The numbers that `head` makes a posterior of."""
 
 
 class Decoder(nn.Module, ABC):

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vae_models.constants import hold_constant
 from vae_models.errors import ConfigError
 from vae_models.prior import Encode, Prior
 from vae_models.prior_distributions import NormalPrior
@@ -49,12 +50,14 @@ class ScaledNormalPrior(Prior):
         ConfigError: The scale is so extreme that single precision could not hold the rate.
     """
 
+    _log_scale: Float[Tensor, ""]
+
     def __init__(self, scale: float) -> None:
         super().__init__()
         if not _LEAST_SCALE <= scale <= _LARGEST_SCALE:
             condition = f"{_LEAST_SCALE:g} <= prior_scale <= {_LARGEST_SCALE:g}"
             raise ConfigError.unmet(condition, "prior 'scaled'", prior_scale=scale)
-        self._log_scale = math.log(scale)
+        hold_constant(self, "_log_scale", math.log(scale))
 
     def forward(self, encode: Encode) -> NormalPrior:  # noqa: ARG002
         """N(0, s² I)."""

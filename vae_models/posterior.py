@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -21,11 +21,25 @@ _HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 class Posterior(ABC):
     """q(z|x), a normal distribution for every example of a batch.
 
+    In a pack, trials of fewer latents are filled up with idle ones: such a latent is N(0, 1) under
+    the posterior and the prior, its noise is zero, and so is all that it adds to any term.
+
     Attributes:
         mean: E_q[z|x].
+        in_use: 1 for a latent of the trial, 0 for an idle one; one number for all.
     """
 
     mean: Float[Tensor, "batch latent"]
+    in_use: Float[Tensor, " latent"] | float
+
+    @property
+    def latents(self) -> Float[Tensor, ""] | int:
+        """M, the idle latents left out."""
+        return self.in_use.sum() if isinstance(self.in_use, Tensor) else self.mean.shape[-1]
+
+    @abstractmethod
+    def using(self, in_use: Float[Tensor, " latent"]) -> "Posterior":
+        """The posterior with all latents idle whose `in_use` is 0."""
 
     @property
     @abstractmethod
@@ -66,7 +80,7 @@ class Posterior(ABC):
         """The log-density ln q(z_j|x) of every latent in nats; broadcasts as `log_prob` does."""
         variance = self.marginal_variance
         error = (latents - self.mean).square() / variance
-        return -0.5 * (error + variance.log()) - _HALF_LOG_TAU
+        return -0.5 * (error + variance.log()) - self.in_use * _HALF_LOG_TAU
 
 
 @final
@@ -81,6 +95,13 @@ class DiagonalNormal(Posterior):
 
     mean: Float[Tensor, "batch latent"]
     log_variance: Float[Tensor, "batch latent"]
+    in_use: Float[Tensor, " latent"] | float = 1.0
+
+    def using(self, in_use: Float[Tensor, " latent"]) -> "DiagonalNormal":
+        """Mean and log-variance of an idle latent are zero."""
+        return replace(
+            self, mean=self.mean * in_use, log_variance=self.log_variance * in_use, in_use=in_use
+        )
 
     @property
     def marginal_variance(self) -> Float[Tensor, "batch latent"]:
@@ -127,6 +148,13 @@ class FullNormal(Posterior):
 
     mean: Float[Tensor, "batch latent"]
     scale_tril: Float[Tensor, "batch latent latent"]
+    in_use: Float[Tensor, " latent"] | float = 1.0
+
+    def using(self, in_use: Float[Tensor, " latent"]) -> "FullNormal":
+        """Row and column of an idle latent are those of the unit matrix."""
+        block = in_use.unsqueeze(-1) * in_use
+        scale_tril = self.scale_tril * block + torch.diag_embed(1 - in_use)
+        return replace(self, mean=self.mean * in_use, scale_tril=scale_tril, in_use=in_use)
 
     @property
     def marginal_variance(self) -> Float[Tensor, "batch latent"]:
@@ -149,7 +177,7 @@ class FullNormal(Posterior):
     ) -> Float[Tensor, "*draw batch"]:
         """``-½ ‖L⁻¹ (z - mean)‖² - ½ ln det Cov - (M/2) ln 2 pi``."""
         distance = self._squared_distance(latents - self.mean)
-        return -0.5 * (distance + self.log_determinant) - self.mean.shape[-1] * _HALF_LOG_TAU
+        return -0.5 * (distance + self.log_determinant) - self.latents * _HALF_LOG_TAU
 
     def draw_log_prob(
         self,
@@ -161,7 +189,7 @@ class FullNormal(Posterior):
         L⁻¹ would blow the rounding of z up by L's condition number, which has no bound.
         """
         distance = noise.square().sum(-1)
-        return -0.5 * (distance + self.log_determinant) - self.mean.shape[-1] * _HALF_LOG_TAU
+        return -0.5 * (distance + self.log_determinant) - self.latents * _HALF_LOG_TAU
 
     def _squared_distance(
         self, errors: Float[Tensor, "*draw batch latent"]

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -17,7 +17,17 @@ _HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class PriorDistribution(ABC):
-    """p(z), one distribution for all examples."""
+    """p(z), one distribution for all examples.
+
+    Attributes:
+        in_use: 1 for a latent of the trial, 0 for an idle one (see `vae_models.posterior`).
+    """
+
+    in_use: Float[Tensor, " latent"] | float
+
+    @abstractmethod
+    def using(self, in_use: Float[Tensor, " latent"]) -> "PriorDistribution":
+        """The prior with all latents idle whose `in_use` is 0: N(0, 1)."""
 
     @property
     @abstractmethod
@@ -26,7 +36,7 @@ class PriorDistribution(ABC):
 
     @property
     @abstractmethod
-    def scale(self) -> Float[Tensor, " latent"] | float:
+    def scale(self) -> Float[Tensor, ""] | Float[Tensor, " latent"] | float:
         """The standard deviation of every latent, or one number for all."""
 
     @abstractmethod
@@ -85,7 +95,14 @@ class NormalPrior(PriorDistribution):
     """
 
     mean: Float[Tensor, " latent"] | float = 0.0
-    log_scale: Float[Tensor, " latent"] | float = 0.0
+    log_scale: Float[Tensor, ""] | Float[Tensor, " latent"] | float = 0.0
+    in_use: Float[Tensor, " latent"] | float = 1.0
+
+    def using(self, in_use: Float[Tensor, " latent"]) -> "NormalPrior":
+        """Mean and log-scale of an idle latent are zero."""
+        return replace(
+            self, mean=self.mean * in_use, log_scale=self.log_scale * in_use, in_use=in_use
+        )
 
     @property
     def closed_form(self) -> bool:
@@ -93,7 +110,7 @@ class NormalPrior(PriorDistribution):
         return True
 
     @property
-    def scale(self) -> Float[Tensor, " latent"] | float:
+    def scale(self) -> Float[Tensor, ""] | Float[Tensor, " latent"] | float:
         """``exp(log_scale)``."""
         if isinstance(self.log_scale, Tensor):
             return torch.exp(self.log_scale)
@@ -108,7 +125,7 @@ class NormalPrior(PriorDistribution):
     ) -> Float[Tensor, "*draw latent"]:
         """``-½ ((z - mean) / scale)² - ln scale - ½ ln 2 pi``."""
         standard = (latents - self.mean) * self._precision_root
-        return -0.5 * standard.square() - self.log_scale - _HALF_LOG_TAU
+        return -0.5 * standard.square() - self.log_scale - self.in_use * _HALF_LOG_TAU
 
     def sample(
         self,
@@ -141,7 +158,7 @@ class NormalPrior(PriorDistribution):
         return 0.5 * (spread * self._precision_root**2 - 1.0) + self.log_scale
 
     @property
-    def _precision_root(self) -> Float[Tensor, " latent"] | float:
+    def _precision_root(self) -> Float[Tensor, ""] | Float[Tensor, " latent"] | float:
         if isinstance(self.log_scale, Tensor):
             return torch.exp(-self.log_scale)
         return math.exp(-self.log_scale)

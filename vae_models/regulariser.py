@@ -55,7 +55,12 @@ class Regulariser(nn.Module, ABC):
     """Whether `forward` needs `draws`."""
 
     @abstractmethod
-    def forward(self, terms: Terms, annealing: float, draws: PriorDraws | None = None) -> Loss:
+    def forward(
+        self,
+        terms: Terms,
+        annealing: Float[Tensor, ""] | float,
+        draws: PriorDraws | None = None,
+    ) -> Loss:
         """The loss of one step.
 
         Args:

@@ -20,7 +20,6 @@ from torch.nn.functional import relu
 
 from vae_models.initialisation import keep_variance
 from vae_models.networks import Decoder, Encoder, ImageShape
-from vae_models.posterior import Posterior
 from vae_models.posterior_heads import PosteriorHead
 
 __all__ = ["ResidualBlock", "ResnetDecoder", "ResnetEncoder"]
@@ -110,8 +109,7 @@ class ResnetEncoder(Encoder):
     """Stages of ever coarser residual blocks, then one affine layer."""
 
     def __init__(self, image_shape: ImageShape, head: PosteriorHead) -> None:
-        super().__init__()
-        self.head = head
+        super().__init__(head)
         stages = _stages(image_shape)
         stack = nn.Sequential()
         for stage in stages:
@@ -122,10 +120,12 @@ class ResnetEncoder(Encoder):
         stack.extend([nn.Flatten(), nn.Linear(features, head.outputs)])
         self.layers = stack
 
-    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Posterior:
-        """The head's posterior, of mean and covariance that depend on x."""
-        posterior: Posterior = self.head(self.layers(images))
-        return posterior
+    def outputs(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch output"]:
+        """Mean and covariance of every image, both depending on it."""
+        outputs: Tensor = self.layers(images)
+        return outputs
 
 
 @final

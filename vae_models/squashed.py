@@ -3,7 +3,10 @@
 from typing import final
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from vae_models.constants import hold_constant
 from vae_models.objective import Weights
 from vae_models.regulariser import Loss, PriorDraws, Regulariser
 from vae_models.terms import Terms
@@ -28,20 +31,24 @@ class Squashed(Regulariser):
         weights: Of one example's NLL and squashed KL.
     """
 
+    _nll_weight: Float[Tensor, ""]
+    _rate_weight: Float[Tensor, ""]
+
     def __init__(self, weights: Weights) -> None:
         super().__init__()
-        self._weights = weights
+        hold_constant(self, "_nll_weight", weights.nll)
+        hold_constant(self, "_rate_weight", weights.rate)
 
     def forward(
         self,
         terms: Terms,
-        annealing: float,
+        annealing: Float[Tensor, ""] | float,
         draws: PriorDraws | None = None,  # noqa: ARG002
     ) -> Loss:
         """The weighted sum of the mean NLL and the mean of the squashed KLs."""
-        weights, full = self._weights, annealing * self._weights.rate
-        value = terms.distortion_nll_nats.mean() * weights.nll
+        full = annealing * self._rate_weight
+        value = terms.distortion_nll_nats.mean() * self._nll_weight
         value = value + full * torch.sigmoid(terms.rate_nats).mean()
         rate = terms.rate_nats.detach()
         slope = torch.sigmoid(rate) * torch.sigmoid(-rate)  # keeps its digits at a large KL
-        return Loss(value, weights.nll, full * slope.mean())
+        return Loss(value, self._nll_weight, full * slope.mean())

@@ -2,6 +2,10 @@
 
 from typing import final
 
+from jaxtyping import Float
+from torch import Tensor
+
+from vae_models.constants import hold_constant
 from vae_models.minibatch_tc import total_correlation_nats
 from vae_models.objective import Weights
 from vae_models.regulariser import Loss, PriorDraws, Regulariser
@@ -27,23 +31,29 @@ class BetaTcVae(Regulariser):
         examples: Training examples.
     """
 
+    _extra: Float[Tensor, ""]
+    _nll_weight: Float[Tensor, ""]
+    _rate_weight: Float[Tensor, ""]
+
     def __init__(self, weights: Weights, *, tc_weight: float, examples: int) -> None:
         super().__init__()
-        self._weights = weights
-        self._extra = tc_weight - 1.0
+        hold_constant(self, "_nll_weight", weights.nll)
+        hold_constant(self, "_rate_weight", weights.rate)
+        hold_constant(self, "_extra", tc_weight - 1.0)
+        self.weighs_correlation = tc_weight != 1
         self._examples = examples
 
     def forward(
         self,
         terms: Terms,
-        annealing: float,
+        annealing: Float[Tensor, ""] | float,
         draws: PriorDraws | None = None,  # noqa: ARG002
     ) -> Loss:
         """The weighted sum of the mean NLL, the mean KL and the extra TC."""
-        weights, rate_weight = self._weights, annealing * self._weights.rate
+        nll_weight, rate_weight = self._nll_weight, annealing * self._rate_weight
         penalty = terms.rate_nats.mean()
-        if self._extra != 0:
+        if self.weighs_correlation:
             correlation = total_correlation_nats(terms.latents, terms.posterior, self._examples)
             penalty = penalty + self._extra * correlation
-        value = weights.nll * terms.distortion_nll_nats.mean() + rate_weight * penalty
-        return Loss(value, weights.nll, rate_weight)
+        value = nll_weight * terms.distortion_nll_nats.mean() + rate_weight * penalty
+        return Loss(value, nll_weight, rate_weight)

@@ -9,7 +9,27 @@ from torch import Tensor
 from vae_models.posterior import Posterior
 from vae_models.prior_distributions import PriorDistribution
 
-__all__ = ["Terms"]
+__all__ = ["Code", "Terms"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What the networks and the prior make of images: all of a pass that knows no likelihood.
+
+    Attributes:
+        posterior: q(z|x).
+        prior: p(z).
+        latents: The draw z ~ q(z|x).
+        rate_nats: KL(q(z|x) ‖ p(z)), as `Terms` has it.
+        output: The decoder's, at `latents`.
+    """
+
+    posterior: Posterior
+    prior: PriorDistribution
+    latents: Float[Tensor, "batch latent"]
+    rate_nats: Float[Tensor, " batch"]
+    output: Float[Tensor, "batch output height width"]
 
 
 @final

@@ -1,19 +1,23 @@
 """The one trainer: a pack of trials, trained together, that yields results epoch by epoch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import final
 
 import torch
 
 from vae_models.checkpoints import Checkpoint
-from vae_models.config import TrialConfig
+from vae_models.config import LARGEST_FULL_LATENT, TrialConfig
 from vae_models.data import DataSet
 from vae_models.errors import ConfigError
+from vae_models.pack import Pack
 from vae_models.results import Diverged, EpochResult
+from vae_models.shape_family import shape_family
 from vae_models.slot import Slot
 from vae_models.vae import VAE
 
-__all__ = ["Diverged", "EpochResult", "Trainer"]
+__all__ = ["PRECISIONS", "Diverged", "EpochResult", "Trainer"]
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 @final
@@ -34,13 +38,17 @@ class Trainer:
         data: The data that all of them train on.
         device: Where to train, such as ``cpu`` or ``cuda:0``.
         checkpoints: Where each of them goes on from; None for one that starts.
-        slots: How many trials train at a time; as many as there are configs if None.
-        precision: Of the matrix products in training: ``float32`` or ``bfloat16``. Weights, the
+        slots: How many trials train at a time; as many as there are configs if None. With one,
+            the model is called as it is; with more, those of one shape family (see
+            `vae_models.shape_family`) are called as one.
+        precision: Of the matrix products in training, one of `PRECISIONS`. Weights, the
             optimiser, losses and every evaluation are in float32.
+        largest_latent_dim: Latents to which the trials of a pack are filled up with idle ones; as
+            many as the largest of the configs if None. A trial with more gets a pack of its own.
 
     Raises:
-        ConfigError: There are not as many checkpoints as configs, more configs than slots, or a
-            trial does not fit the data.
+        ConfigError: There are not as many checkpoints as configs, more configs than slots, an
+            unknown precision, or a trial does not fit the data.
         CheckpointError: A checkpoint is of another trial or other data.
     """
 
@@ -53,6 +61,7 @@ class Trainer:
         checkpoints: Sequence[Checkpoint | None] | None = None,
         slots: int | None = None,
         precision: str = "float32",
+        largest_latent_dim: int | None = None,
     ) -> None:
         if checkpoints is None:
             checkpoints = [None] * len(configs)
@@ -63,9 +72,14 @@ class Trainer:
                 checkpoints=len(checkpoints),
                 configs=len(configs),
             )
+        if precision not in PRECISIONS:
+            raise ConfigError.unknown("precision", precision, PRECISIONS)
         self._device = torch.device(device)
+        self._bfloat16 = precision == "bfloat16"
         self._data = data.to(self._device)
         self._slots: list[Slot | None] = [None] * (len(configs) if slots is None else slots)
+        self._width = largest_latent_dim or max((c.model.latent_dim for c in configs), default=1)
+        self._packs: dict[Hashable, Pack] = {}
         for config, checkpoint in zip(configs, checkpoints, strict=True):
             self.admit(config, checkpoint)
 
@@ -91,18 +105,30 @@ class Trainer:
         if not self.free:
             raise ConfigError.unmet("free >= 1", "a pack", free=0, slots=len(self._slots))
         index = self._slots.index(None)
-        self._slots[index] = Slot(index, config, self._data, self._device, checkpoint)
+        width = self._width_for(config)
+        slot = Slot(
+            index,
+            config,
+            self._data,
+            self._device,
+            checkpoint,
+            width=width,
+            bfloat16=self._bfloat16,
+        )
+        self._slots[index] = slot
+        self._pack_of(slot, width).add(slot)
         return index
 
     def release(self, slot: int) -> None:
         """Frees a slot, whether or not its trial has ended; its model can no longer be asked for."""
+        occupant = self._occupant(slot)
+        self._pack_of(occupant, self._width_for(occupant.config)).remove(occupant)
         self._slots[slot] = None
 
     def train_epoch(self) -> Iterator[EpochResult | Diverged]:
         """Trains one epoch of every live slot, and yields what came of each."""
-        for slot in list(self._slots):
-            if slot is not None and slot.live:
-                yield slot.train_epoch()
+        for pack in list(self._packs.values()):
+            yield from pack.train_epoch()
 
     def __iter__(self) -> Iterator[EpochResult | Diverged]:
         """Trains on from where the slots are, until none is live."""
@@ -114,8 +140,11 @@ class Trainer:
         return self._occupant(slot).checkpoint()
 
     def model(self, slot: int) -> VAE:
-        """The slot's model, on the trainer's device: as it is now, before it trains on."""
-        return self._occupant(slot).model
+        """The slot's model, on the trainer's device.
+
+        Alone it is the model itself, which training goes on changing; of a pack, a copy.
+        """
+        return self._occupant(slot).own_model()
 
     def stop(self, slot: int) -> None:
         """Trains no more epochs of a slot."""
@@ -126,3 +155,17 @@ class Trainer:
         if occupant is None:
             raise ConfigError(f"Slot {slot} must hold a trial, but it is free.")
         return occupant
+
+    def _width_for(self, config: TrialConfig) -> int | None:
+        """The latents of the pack in which a trial trains; None for a trainer of one slot."""
+        if len(self._slots) == 1:
+            return None
+        largest = LARGEST_FULL_LATENT if config.model.posterior == "full" else self._width
+        return max(min(self._width, largest), config.model.latent_dim)
+
+    def _pack_of(self, slot: Slot, width: int | None) -> Pack:
+        family = (shape_family(slot.config), width)
+        if family not in self._packs:
+            together = len(self._slots) > 1
+            self._packs[family] = Pack(self._data, self._device, together=together)
+        return self._packs[family]

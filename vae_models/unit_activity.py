@@ -7,30 +7,41 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["ACTIVE_VARIANCE", "UnitActivity"]
+from vae_models.precision import float64
+
+__all__ = ["ACTIVE_VARIANCE", "UnitActivity", "moments"]
 
 ACTIVE_VARIANCE = 0.01
 """A latent is active if Cov_x(E_q[z|x]) is above this (Burda et al. 2015, arXiv:1509.00519)."""
+
+
+@torch.no_grad()
+def moments(
+    means: Float[Tensor, "batch latent"],
+    scale: Float[Tensor, " latent"] | Float[Tensor, ""] | float,
+) -> Float[Tensor, "2 latent"]:
+    """Sum and sum of squares of a batch's posterior means, in units of the prior's deviation.
+
+    In float64, on the device of the means or, where that has none (MPS), on the CPU.
+    """
+    wide = float64(means / scale)
+    return torch.stack((wide.sum(0), wide.square().sum(0)))
 
 
 @final
 class UnitActivity:
     """Counts, epoch by epoch, the latents whose posterior mean varies over the training examples.
 
-    The variance counts in units of the prior's, so that the prior's scale does not matter.
-
-    The sums stay on the device; the host reads them once per epoch. An epoch's variance is over
-    all its batches, while the encoder changes: a verdict on training, not a held-out metric.
+    The variance counts in units of the prior's, so that the prior's scale does not matter. An
+    epoch's variance is over all its batches, while the encoder changes: a verdict on training,
+    not a held-out metric.
 
     Args:
         latents: M.
-        device: Of the posterior means.
     """
 
-    def __init__(self, latents: int, device: torch.device) -> None:
+    def __init__(self, latents: int) -> None:
         self._last = [0] * latents
-        self._sums = torch.zeros((2, latents), dtype=torch.float64, device=_exact(device))
-        self._examples = 0
 
     @property
     def last_active_epochs(self) -> tuple[int, ...]:
@@ -42,27 +53,20 @@ class UnitActivity:
         if last_active_epochs:
             self._last = list(last_active_epochs)
 
-    @torch.no_grad()
-    def add(
-        self, means: Float[Tensor, "batch latent"], scale: Float[Tensor, " latent"] | float
-    ) -> None:
-        """Adds the posterior means of one batch under a prior of this standard deviation."""
-        wide = (means / scale).to(self._sums)
-        self._sums += torch.stack((wide.sum(0), wide.square().sum(0)))
-        self._examples += len(means)
+    def end_epoch(self, epoch: int, sums: Sequence[Sequence[float]], examples: int) -> int:
+        """Returns how many latents were active in the epoch that ends.
 
-    def end_epoch(self, epoch: int) -> int:
-        """Returns how many latents were active in the epoch that ends, from 1."""
-        first, second = (self._sums / max(self._examples, 1)).tolist()
-        active = [b - a * a > ACTIVE_VARIANCE for a, b in zip(first, second, strict=True)]
+        Args:
+            epoch: Its number, from 1.
+            sums: The `moments` of its batches, added up.
+            examples: How many examples they are of.
+        """
+        first, second = sums
+        active = [
+            b / examples - (a / examples) ** 2 > ACTIVE_VARIANCE
+            for a, b in zip(first, second, strict=True)
+        ]
         for latent, is_active in enumerate(active):
             if is_active:
                 self._last[latent] = epoch
-        self._sums.zero_()
-        self._examples = 0
         return sum(active)
-
-
-def _exact(device: torch.device) -> torch.device:
-    """MPS has no float64."""
-    return torch.device("cpu") if device.type == "mps" else device

@@ -1,5 +1,6 @@
 """The variational autoencoder: an encoder, a decoder, a likelihood and a prior."""
 
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -17,14 +18,22 @@ from vae_models.posterior_heads import head_of
 from vae_models.prior_distributions import PriorDistribution
 from vae_models.priors import Prior, prior_of
 from vae_models.resnet_networks import ResnetDecoder, ResnetEncoder
-from vae_models.terms import Terms
+from vae_models.terms import Code, Terms
 
-__all__ = ["VAE", "build_vae"]
+__all__ = ["VAE", "build_vae", "terms_of"]
 
 
 @final
 class VAE(nn.Module):
-    """q(z|x), p(x|z) and p(z). Beta is no part of it, but of the objective."""
+    """q(z|x), p(x|z) and p(z). Beta is no part of it, but of the objective.
+
+    Attributes:
+        in_bfloat16: Whether the matrix products of the networks are computed in bfloat16; weights
+            and all else stay in float32.
+        in_use: In a pack, 1 for a latent of the trial and 0 for an idle one; None for none idle.
+    """
+
+    in_use: Float[Tensor, " latent"] | None
 
     def __init__(
         self,
@@ -40,21 +49,34 @@ class VAE(nn.Module):
         self.likelihood = likelihood
         self.prior = prior
         self.latent_dim = latent_dim
+        self.in_bfloat16 = False
+        self.register_buffer("in_use", None, persistent=False)
 
     def encode(self, images: Float[Tensor, "batch channel height width"]) -> Posterior:
         """The posterior q(z|x) of every image, in model units."""
-        posterior: Posterior = self.encoder(images)
-        return posterior
+        posterior: Posterior = self.encoder.head(self._through(self.encoder.outputs, images))
+        return posterior if self.in_use is None else posterior.using(self.in_use)
 
     def decode(self, latents: Float[Tensor, "batch latent"]) -> PixelDistribution:
         """The distribution p(x|z) of every row of latents."""
-        distribution: PixelDistribution = self.likelihood(self.decoder(latents))
+        distribution: PixelDistribution = self.likelihood(self._through(self.decoder, latents))
         return distribution
 
     def prior_distribution(self) -> PriorDistribution:
         """p(z) as the parameters are now."""
         distribution: PriorDistribution = self.prior(self.encode)
-        return distribution
+        return distribution if self.in_use is None else distribution.using(self.in_use)
+
+    def code(
+        self,
+        images: Float[Tensor, "batch channel height width"],
+        noise: Float[Tensor, "batch latent"],
+    ) -> Code:
+        """A training pass up to the decoder's output, with z drawn from q(z|x) by `noise`."""
+        posterior, prior = self.encode(images), self.prior_distribution()
+        latents = posterior.sample(noise)
+        rate = prior.kl_nats(posterior, latents, noise)
+        return Code(posterior, prior, latents, rate, self._through(self.decoder, latents))
 
     def forward(
         self,
@@ -63,11 +85,22 @@ class VAE(nn.Module):
     ) -> Terms:
         """The unweighted terms of a training pass, with z drawn from q(z|x) by `noise`."""
         self.prior.observe(images)
-        posterior, prior = self.encode(images), self.prior_distribution()
-        latents = posterior.sample(noise)
-        nll, error = self.likelihood.observe(self.decoder(latents), images).costs(images)
-        rate = prior.kl_nats(posterior, latents, noise)
-        return Terms(rate, nll, error, posterior, latents, prior)
+        return terms_of(self.code(images, noise), self.likelihood, images)
+
+    def _through(self, network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        """A network's output in the type of its inputs, whatever its products are computed in."""
+        if not self.in_bfloat16:
+            return network(inputs)
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            return network(inputs).to(inputs.dtype)
+
+
+def terms_of(
+    code: Code, likelihood: Likelihood, images: Float[Tensor, "batch channel height width"]
+) -> Terms:
+    """The terms of a training pass, of whose images the likelihood may learn."""
+    nll, error = likelihood.observe(code.output, images).costs(images)
+    return Terms(code.rate_nats, nll, error, code.posterior, code.latents, code.prior)
 
 
 def build_vae(config: ModelConfig, image_shape: ImageShape, seed: int) -> VAE:

@@ -2,6 +2,10 @@
 
 from typing import final
 
+from jaxtyping import Float
+from torch import Tensor
+
+from vae_models.constants import hold_constant
 from vae_models.errors import ConfigError
 from vae_models.mmd import squared_mmd
 from vae_models.regulariser import Loss, PriorDraws, Regulariser
@@ -33,6 +37,10 @@ class WaeMmd(Regulariser):
 
     needs_prior_draws = True
 
+    _nll_weight: Float[Tensor, ""]
+    _mmd_weight: Float[Tensor, ""]
+    _prior_variance: Float[Tensor, ""]
+
     def __init__(
         self, nll_weight: float, *, mmd_weight: float, prior_scale: float, batch: int
     ) -> None:
@@ -41,16 +49,21 @@ class WaeMmd(Regulariser):
             raise ConfigError.unmet(
                 "batch >= 2", "regulariser 'wae_mmd' (it compares pairs of draws)", batch=batch
             )
-        self._nll_weight = nll_weight
-        self._mmd_weight = mmd_weight
-        self._prior_variance = prior_scale**2
+        hold_constant(self, "_nll_weight", nll_weight)
+        hold_constant(self, "_mmd_weight", mmd_weight)
+        hold_constant(self, "_prior_variance", prior_scale**2)
 
-    def forward(self, terms: Terms, annealing: float, draws: PriorDraws | None = None) -> Loss:
+    def forward(
+        self,
+        terms: Terms,
+        annealing: Float[Tensor, ""] | float,
+        draws: PriorDraws | None = None,
+    ) -> Loss:
         """The mean NLL, and the discrepancy between the latents and draws from the prior."""
         if draws is None:
             raise ValueError("`draws` must be given to regulariser 'wae_mmd', but got None.")
         latents = terms.latents
-        width = 2.0 * latents.shape[1] * self._prior_variance
+        width = 2.0 * terms.posterior.latents * self._prior_variance
         drawn = terms.prior.sample(draws.noise, draws.choice)
         discrepancy = annealing * self._mmd_weight * squared_mmd(latents, drawn, width)
         value = self._nll_weight * (terms.distortion_nll_nats.mean() + discrepancy)

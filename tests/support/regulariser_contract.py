@@ -34,6 +34,10 @@ class ScaledPrior(PriorDistribution):
     def __init__(self, factor: Tensor) -> None:
         self.factor = factor
         self.normal = NormalPrior()
+        self.in_use = self.normal.in_use
+
+    def using(self, in_use: Tensor) -> PriorDistribution:
+        raise NotImplementedError
 
     @property
     def closed_form(self) -> bool:
@@ -213,7 +217,7 @@ class RegulariserContract(ABC):
                 torch.as_tensor(getattr(loss, field), dtype=torch.float64)
                 for loss in (plain, scaled)
             )
-            assert_close([found], [scale * expected])
+            assert_close([found], [scale * expected], rtol=2e-7)  # weights are in float32
 
     def test_a_state_dict_goes_on_as_if_it_had_never_stopped(
         self, regulariser: Regulariser

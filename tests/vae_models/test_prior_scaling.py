@@ -288,7 +288,8 @@ def test_a_gaussian_decoder_of_lambda_times_the_variance_weighs_the_kl_by_lambda
         images, noise = _normal(5, 1, 2, 4), _normal(5, 3, seed=1)
         one, other = (_point(vae.double(), images, noise) for vae in (narrow, wide))
         gaps.append(factor * (other.nll + other.rate) - (one.nll + factor * one.rate))
-    assert torch.stack(gaps).std() < 1e-9
+    # the decoder holds its variance in float32
+    assert torch.stack(gaps).std() < 1e-6
     expected = 4 * (factor * math.log(2 * math.pi * factor * 0.3) - math.log(2 * math.pi * 0.3))
     assert gaps[0][0].item() == pytest.approx(expected)
 

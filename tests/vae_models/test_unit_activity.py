@@ -5,9 +5,7 @@ import torch
 
 from vae_models.mixture_distribution import MixturePrior
 from vae_models.prior_distributions import NormalPrior
-from vae_models.unit_activity import ACTIVE_VARIANCE, UnitActivity
-
-CPU = torch.device("cpu")
+from vae_models.unit_activity import ACTIVE_VARIANCE, UnitActivity, moments
 
 
 def _means(*deviations: float) -> torch.Tensor:
@@ -16,37 +14,37 @@ def _means(*deviations: float) -> torch.Tensor:
     return 3.0 + signs.unsqueeze(1) * torch.tensor(deviations)
 
 
+def _end_epoch(activity: UnitActivity, epoch: int, *batches: torch.Tensor) -> int:
+    sums = torch.stack([moments(batch, 1.0) for batch in batches]).sum(0)
+    return activity.end_epoch(epoch, sums.tolist(), sum(map(len, batches)))
+
+
 def test_a_latent_is_active_where_its_mean_varies_by_more_than_the_threshold() -> None:
     edge = ACTIVE_VARIANCE**0.5
-    activity = UnitActivity(3, CPU)
-    activity.add(_means(1.01 * edge, 0.99 * edge, 0.0), 1.0)
-    assert activity.end_epoch(1) == 1
+    activity = UnitActivity(3)
+    assert _end_epoch(activity, 1, _means(1.01 * edge, 0.99 * edge, 0.0)) == 1
     assert activity.last_active_epochs == (1, 0, 0)
 
 
 def test_batches_count_together_and_epochs_apart() -> None:
-    activity = UnitActivity(1, CPU)
-    activity.add(torch.full((10, 1), 1.0), 1.0)
-    activity.add(torch.full((10, 1), -1.0), 1.0)
-    assert activity.end_epoch(1) == 1
-    activity.add(torch.full((10, 1), 1.0), 1.0)
-    assert activity.end_epoch(2) == 0
+    activity = UnitActivity(1)
+    ones = torch.full((10, 1), 1.0)
+    assert _end_epoch(activity, 1, ones, -ones) == 1
+    assert _end_epoch(activity, 2, ones) == 0
     assert activity.last_active_epochs == (1,)
 
 
 def test_the_variance_counts_in_units_of_the_priors() -> None:
     """A prior of scale s has posteriors of scale s: the same model, rescaled."""
     for scale in (1e-3, 1e3):
-        activity = UnitActivity(2, CPU)
-        activity.add(scale * _means(0.5, 0.05), torch.tensor([scale, scale]))
-        assert activity.end_epoch(1) == 1
+        sums = moments(scale * _means(0.5, 0.05), torch.tensor([scale, scale]))
+        assert UnitActivity(2).end_epoch(1, sums.tolist(), 1000) == 1
 
 
 def test_what_was_active_is_taken_up_again() -> None:
-    activity = UnitActivity(2, CPU)
+    activity = UnitActivity(2)
     activity.restore((4, 0))
-    activity.add(_means(0.0, 0.0), 1.0)
-    activity.end_epoch(5)
+    assert _end_epoch(activity, 5, _means(0.0, 0.0)) == 0
     assert activity.last_active_epochs == (4, 0)
 
 
