@@ -81,30 +81,21 @@ class DataSet:
             indices: Of the examples, on the device of the data.
             generator: Of the dynamic binarisation, on the device of the data; unused otherwise.
         """
-        images = self.images(indices)
+        images = self.in_model_units(self.train.index_select(0, indices))
         if self.binarisation == "dynamic":
             return torch.bernoulli(images, generator=generator)
         return images
-
-    def images(
-        self, indices: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch channels height width"]:
-        """Training examples in model units; under dynamic binarisation still in grey.
-
-        Args:
-            indices: Of the examples, on the device of the data.
-        """
-        return self._in_model_units(self.train.index_select(0, indices))
 
     def heldout_images(self) -> Float[Tensor, "m channels height width"]:
         """All held-out examples in model units, the same at each call and on each device."""
         if self.binarisation == "dynamic":
             return torch.from_numpy(self._seen_heldout()[0]).to(self.heldout.device).float()
-        return self._in_model_units(self.heldout)
+        return self.in_model_units(self.heldout)
 
-    def _in_model_units(
-        self, stored: Shaped[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels height width"]:
+    def in_model_units(
+        self, stored: Shaped[Tensor, "*batch channels height width"]
+    ) -> Float[Tensor, "*batch channels height width"]:
+        """Stored examples, on any device, as a model sees them, but for a dynamic binarisation."""
         images = stored.to(torch.float32)
         return images if self.scale == 1 else images * self.scale
 

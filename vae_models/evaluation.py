@@ -78,7 +78,13 @@ class Evaluation:
 
 
 def evaluate(
-    model: VAE, data: DataSet, *, samples: int = 1, batch_size: int = 512, seed: int = 0
+    model: VAE,
+    data: DataSet,
+    *,
+    samples: int = 1,
+    batch_size: int = 512,
+    seed: int = 0,
+    terms: ExampleTerms | None = None,
 ) -> Evaluation:
     """The held-out rate and distortion of a model.
 
@@ -88,6 +94,7 @@ def evaluate(
         samples: Draws of z per example.
         batch_size: Examples at a time; the numbers do not depend on it beyond rounding.
         seed: Of the draws.
+        terms: Of the held-out examples, where they are known already.
 
     Raises:
         DataError: The held-out split has fewer than two examples.
@@ -96,7 +103,8 @@ def evaluate(
     images = data.heldout_images()
     if len(images) < 2:
         raise DataError.unmet("n >= 2", "a held-out split to evaluate on", n=len(images))
-    terms = example_terms(model, images, samples=samples, batch_size=batch_size, seed=seed)
+    if terms is None:
+        terms = example_terms(model, images, samples=samples, batch_size=batch_size, seed=seed)
     rate, rate_stderr = _mean_and_stderr(terms.rate_nats)
     nll, nll_stderr = _mean_and_stderr(terms.nll_nats)
     error, error_stderr = _mean_and_stderr(terms.squared_error)

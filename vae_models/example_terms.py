@@ -9,10 +9,18 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from vae_models.inference import inference
+from vae_models.precision import float64
 from vae_models.prior_distributions import PriorDistribution
 from vae_models.vae import VAE
 
-__all__ = ["ExampleTerms", "evenly_spaced", "example_terms"]
+__all__ = [
+    "ExampleTerms",
+    "batch_terms",
+    "draws_of",
+    "evenly_spaced",
+    "example_terms",
+    "joined",
+]
 
 
 @final
@@ -53,17 +61,26 @@ def example_terms(
         batch_size: Examples at a time; the numbers do not depend on it beyond rounding.
         seed: Of the draws.
     """
-    generator = torch.Generator().manual_seed(seed)
-    # Drawn for all examples at once, on the CPU: the same for every batch size and device.
-    noise = torch.randn((samples, len(images), model.latent_dim), generator=generator)
-    batches = []
+    noise = draws_of(model.latent_dim, len(images), samples, seed)
+    parts = []
     with inference(model) as device:
         prior = model.prior_distribution()
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
             batch, draws = images[part].to(device), noise[:, part].to(device)
-            batches.append(_batch_terms(model, prior, batch, draws))
-    return _joined(batches)
+            parts.append(batch_terms(model, prior, batch, draws))
+    return joined(parts)
+
+
+def draws_of(
+    latents: int, examples: int, samples: int, seed: int
+) -> Float[Tensor, "draw example latent"]:
+    """The noise of an evaluation, the same for every batch size and device.
+
+    It is drawn for all examples at once, on the CPU.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn((samples, examples, latents), generator=generator)
 
 
 def evenly_spaced(
@@ -76,34 +93,39 @@ def evenly_spaced(
     return images.index_select(0, places)
 
 
-def _batch_terms(
+def batch_terms(
     model: VAE,
     prior: PriorDistribution,
     images: Float[Tensor, "batch channel height width"],
     noise: Float[Tensor, "draw batch latent"],
-) -> ExampleTerms:
+) -> tuple[Tensor, ...]:
+    """The fields of `ExampleTerms` for a batch, in their order, on the device of the model."""
     posterior = model.encode(images)
     draws = [posterior.sample(one) for one in noise]
     costs = [model.decode(latents).costs(images) for latents in draws]
     rated = slice(1) if prior.closed_form else slice(None)
     pairs = list(zip(draws[rated], noise[rated], strict=True))
-    return ExampleTerms(
-        means=posterior.mean.cpu().double(),
-        rate_nats=_mean([prior.kl_nats(posterior, latents, one) for latents, one in pairs]),
-        latent_kl_nats=_mean([prior.latent_kl_nats(posterior, latents) for latents, _ in pairs]),
-        nll_nats=_mean([nll for nll, _ in costs]),
-        squared_error=_mean([error for _, error in costs]),
+    return (
+        posterior.mean,
+        _mean([prior.kl_nats(posterior, latents, one) for latents, one in pairs]),
+        _mean([prior.latent_kl_nats(posterior, latents) for latents, _ in pairs]),
+        _mean([nll for nll, _ in costs]),
+        _mean([error for _, error in costs]),
     )
 
 
 def _mean(draws: Sequence[Tensor]) -> Tensor:
-    return torch.stack([draw.cpu().double() for draw in draws]).mean(0)
+    """The mean in float64, unless there is but one draw."""
+    return draws[0] if len(draws) == 1 else float64(torch.stack(list(draws))).mean(0)
 
 
-def _joined(batches: Sequence[ExampleTerms]) -> ExampleTerms:
+def joined(parts: Sequence[tuple[Tensor, ...]]) -> ExampleTerms:
+    """The terms of all batches; the host waits for the device here."""
+    names = [field.name for field in fields(ExampleTerms)]
+    columns = zip(*parts, strict=True)
     return ExampleTerms(
         **{
-            field.name: torch.cat([getattr(batch, field.name) for batch in batches])
-            for field in fields(ExampleTerms)
+            name: torch.cat(list(column)).cpu().double()
+            for name, column in zip(names, columns, strict=True)
         }
     )

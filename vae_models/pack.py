@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from vae_models.data import DataSet
+from vae_models.image_sources import ImageSource
 from vae_models.lone_pass import LonePass
 from vae_models.packed_pass import PackedPass
 from vae_models.random_streams import STEPS_AT_A_TIME
@@ -27,8 +28,8 @@ class _Plan:
     """What an epoch of some slots is made of, a row for each.
 
     Attributes:
-        order: Indices of the training examples, on the data's device.
-        annealing: Shares of the KL's weight, there too.
+        order: Indices of the training examples, on the CPU.
+        annealing: Shares of the KL's weight, on the device.
         rates: Learning rates.
     """
 
@@ -42,14 +43,18 @@ class Pack:
     """Slots whose steps are made together; the numbers of none depend on the others.
 
     Args:
-        data: The data, on the device of the training.
-        device: That device.
+        data: The data, on any device.
+        images: Where its training examples come from.
+        device: Of the training.
         together: Whether the slots' models are called as one (see `vae_models.packed_pass`); else
             there must never be more than one slot.
     """
 
-    def __init__(self, data: DataSet, device: torch.device, *, together: bool) -> None:
+    def __init__(
+        self, data: DataSet, images: ImageSource, device: torch.device, *, together: bool
+    ) -> None:
         self._data = data
+        self._source = images
         self._device = device
         self._slots: list[Slot] = []
         self._pass: TrainingPass = PackedPass() if together else LonePass()
@@ -91,19 +96,19 @@ class Pack:
         steps = len(plan.order)
         history = torch.empty((steps, len(live), len(STEP_TERMS)), device=self._device)
         moments: Tensor | None = None
-        for start in range(0, steps, STEPS_AT_A_TIME):
-            noise, draws = self._noise(live, min(STEPS_AT_A_TIME, steps - start))
-            for offset in range(len(noise)):
-                step = start + offset
-                inputs = PackInputs(
-                    images=self._images(live, plan.order[step]),
-                    noise=noise[offset],
-                    annealing=plan.annealing[step],
-                    draws=None if draws is None else (draws[0][offset], draws[1][offset]),
-                )
-                done = self._pass.step(inputs, plan.rates[step])
-                history[step] = done.terms
-                moments = done.moments if moments is None else moments.add_(done.moments)
+        for step, stored in enumerate(self._source.steps(plan.order)):
+            offset = step % STEPS_AT_A_TIME
+            if offset == 0:
+                noise, draws = self._noise(live, min(STEPS_AT_A_TIME, steps - step))
+            inputs = PackInputs(
+                images=self._seen(live, stored),
+                noise=noise[offset],
+                annealing=plan.annealing[step],
+                draws=None if draws is None else (draws[0][offset], draws[1][offset]),
+            )
+            done = self._pass.step(inputs, plan.rates[step])
+            history[step] = done.terms
+            moments = done.moments if moments is None else moments.add_(done.moments)
         if moments is None:
             raise AssertionError("unreachable: an epoch has a step")
         return history, moments
@@ -113,7 +118,7 @@ class Pack:
         annealing = torch.tensor([slot.annealing_weights() for slot in live]).T
         rates = list(zip(*(slot.learning_rates() for slot in live), strict=True))
         device = self._device
-        return _Plan(order=order.to(device), annealing=annealing.to(device), rates=rates)
+        return _Plan(order=order, annealing=annealing.to(device), rates=rates)
 
     def _noise(
         self, live: Sequence[Slot], steps: int
@@ -126,12 +131,11 @@ class Pack:
         wide = [slot.widened(draws) for slot, draws in zip(live, normal, strict=True)]
         return noise, (torch.stack(wide, 1), torch.stack(choice, 1))
 
-    def _images(
-        self, live: Sequence[Slot], indices: Int[Tensor, "row batch"]
+    def _seen(
+        self, live: Sequence[Slot], stored: Shaped[Tensor, "row batch channel height width"]
     ) -> Float[Tensor, "row batch channel height width"]:
-        """The images of a step, under a dynamic binarisation drawn by each slot for itself."""
-        images = self._data.images(indices.flatten())
-        images = images.view(*indices.shape, *images.shape[1:])
+        """What the models see; each slot draws for itself under a dynamic binarisation."""
+        images = self._data.in_model_units(stored)
         if self._data.binarisation != "dynamic":
             return images
         shape = tuple(images.shape[1:])

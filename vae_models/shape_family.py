@@ -25,8 +25,11 @@ def shape_family(config: TrialConfig) -> Hashable:
     )
 
 
-def loss_structure(config: TrialConfig) -> Hashable:
-    """What trials have in common whose losses are one formula with other numbers in it."""
+def loss_structure(config: TrialConfig) -> tuple[Hashable, ...]:
+    """What trials have in common whose losses are one formula with other numbers in it.
+
+    The first two parts are those of the likelihood.
+    """
     model, objective = config.model, config.objective
     return (
         model.likelihood,

@@ -9,7 +9,10 @@ from vae_models.checkpoints import Checkpoint
 from vae_models.config import LARGEST_FULL_LATENT, TrialConfig
 from vae_models.data import DataSet
 from vae_models.errors import ConfigError
+from vae_models.example_terms import ExampleTerms, example_terms
+from vae_models.image_sources import source_of
 from vae_models.pack import Pack
+from vae_models.packed_evaluation import packed_example_terms
 from vae_models.results import Diverged, EpochResult
 from vae_models.shape_family import shape_family
 from vae_models.slot import Slot
@@ -35,7 +38,8 @@ class Trainer:
 
     Args:
         configs: The settings of the first trials, which take the first slots.
-        data: The data that all of them train on.
+        data: The data that all of them train on, on any device. What is larger than half of a
+            GPU's free memory should be on the CPU: it is then streamed.
         device: Where to train, such as ``cpu`` or ``cuda:0``.
         checkpoints: Where each of them goes on from; None for one that starts.
         slots: How many trials train at a time; as many as there are configs if None. With one,
@@ -76,7 +80,8 @@ class Trainer:
             raise ConfigError.unknown("precision", precision, PRECISIONS)
         self._device = torch.device(device)
         self._bfloat16 = precision == "bfloat16"
-        self._data = data.to(self._device)
+        self._data = data
+        self._source = source_of(data, self._device)
         self._slots: list[Slot | None] = [None] * (len(configs) if slots is None else slots)
         self._width = largest_latent_dim or max((c.model.latent_dim for c in configs), default=1)
         self._packs: dict[Hashable, Pack] = {}
@@ -146,6 +151,34 @@ class Trainer:
         """
         return self._occupant(slot).own_model()
 
+    def heldout_terms(self, slots: Sequence[int], *, samples: int = 1) -> dict[int, ExampleTerms]:
+        """What the held-out examples cost under the models of some slots, for `evaluate`.
+
+        Models that train as one are measured as one.
+
+        Args:
+            slots: Which.
+            samples: Draws of z per example.
+        """
+        groups: dict[Hashable, list[Slot]] = {}
+        for slot in map(self._occupant, slots):
+            alike = (shape_family(slot.config), slot.model.latent_dim, *slot.structure[:2])
+            groups.setdefault(alike, []).append(slot)
+        images = self._data.heldout_images()
+        found: dict[int, ExampleTerms] = {}
+        for group in groups.values():
+            if len(group) == 1:
+                terms = [example_terms(group[0].own_model(), images, samples=samples)]
+            else:
+                terms = packed_example_terms(
+                    [slot.model for slot in group],
+                    [slot.config.model.latent_dim for slot in group],
+                    images,
+                    samples=samples,
+                )
+            found.update(zip((slot.index for slot in group), terms, strict=True))
+        return found
+
     def stop(self, slot: int) -> None:
         """Trains no more epochs of a slot."""
         self._occupant(slot).ended = True
@@ -167,5 +200,5 @@ class Trainer:
         family = (shape_family(slot.config), width)
         if family not in self._packs:
             together = len(self._slots) > 1
-            self._packs[family] = Pack(self._data, self._device, together=together)
+            self._packs[family] = Pack(self._data, self._source, self._device, together=together)
         return self._packs[family]
