@@ -11,7 +11,7 @@ TESTERS ?= $(shell $(PYTHON) -c 'import os; print(2 * min(os.cpu_count(), 8))')
 # our own modules are compiled once, not in each of the many processes of a test run
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint format bench bench-samplers bench-suggestions bench-priors pins clean
+.PHONY: help demo test lint format bench bench-train bench-gpu bench-samplers bench-suggestions bench-priors pins clean
 
 help:  ## what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,9 +44,25 @@ format: $(READY)  ## let ruff write the layout
 # where torchvision's MNIST lies: make bench MNIST=/data
 MNIST ?= $(firstword $(wildcard ../shared/data/mnist10k) data)
 
-bench: $(READY)  ## overhead, start-up, report time, and the ratio to a plain loop
+bench: $(READY)  ## overhead, start-up, report time, and the ratio to a plain loop (four minutes)
 	$(BIN)/python benchmarks/overhead.py --mnist $(MNIST)
-	$(BIN)/python benchmarks/plain_loop.py --mnist $(MNIST)
+	$(BIN)/python benchmarks/training.py --mnist $(MNIST) --case mlp --epochs 20 --repeats 1 \
+	    --only hand_tensors ours_full --processes 1 --threads 0
+
+# what other people's loops need, beside the usual environment
+READY_TO_COMPARE := .venv/.ready-to-compare
+$(READY_TO_COMPARE): $(READY)
+	$(UV) sync --quiet --all-extras --group bench --compile-bytecode --python $(PYTHON)
+	@touch $@
+
+# less of it: make bench-train BENCH="--case mlp --only hand ours --repeats 1"
+BENCH ?=
+
+bench-train: $(READY_TO_COMPARE)  ## trials per hour against other loops and pythae (two hours)
+	$(BIN)/python benchmarks/training.py --mnist $(MNIST) $(BENCH)
+
+bench-gpu: $(READY_TO_COMPARE)  ## the same on a GPU, and the cost of a trial against the size of its pack
+	$(BIN)/python benchmarks/training.py --device cuda --mnist $(MNIST) $(BENCH)
 
 bench-samplers: $(READY)  ## which sampler finds the front soonest (ten minutes)
 	$(BIN)/python benchmarks/samplers.py

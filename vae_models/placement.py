@@ -12,7 +12,7 @@ from vae_models.data import DataSet
 from vae_models.pack_memory import bytes_per_trial
 from vae_models.trainer import Trainer
 
-__all__ = ["PackChoice", "PackTiming", "best_pack"]
+__all__ = ["PackChoice", "PackTiming", "best_pack", "worthwhile_size"]
 
 _WARM_UP_EPOCHS, _TIMED_EPOCHS = 2, 3
 _STEPS = 4  # in an epoch of the measurement
@@ -103,11 +103,18 @@ def _sizes(most: int) -> Iterator[int]:
 
 
 def _choice(timings: Sequence[PackTiming], stopped_by: str) -> PackChoice:
-    if not timings:
-        return PackChoice(size=1, timings=(), stopped_by=stopped_by)
-    best = max(timings, key=lambda timing: timing.trial_steps_per_second)
-    size = best.size if _gain(best, timings[0]) >= _WORTH else 1
+    size = worthwhile_size(timings) if timings else 1
     return PackChoice(size=size, timings=tuple(timings), stopped_by=stopped_by)
+
+
+def worthwhile_size(timings: Sequence[PackTiming]) -> int:
+    """The size with the most trials per second; 1 where it does not gain enough over that.
+
+    Args:
+        timings: Of sizes from 1 on.
+    """
+    best = max(timings, key=lambda timing: timing.trial_steps_per_second)
+    return best.size if _gain(best, timings[0]) >= _WORTH else 1
 
 
 def _gain(timing: PackTiming, other: PackTiming) -> float:
