@@ -28,8 +28,7 @@ class LonePass(TrainingPass):
         slot.model.prior.observe(images)
         code = slot.model.code(images, noise)
         result: StepResult = slot.loss(code, images, inputs.annealing[0], draws)
-        slot.optimiser.zero_grad(set_to_none=True)
+        slot.optimiser.zero_grad()
         result.loss.backward()  # type: ignore[no-untyped-call]
-        slot.optimiser.param_groups[0]["lr"] = rates[0]
-        slot.optimiser.step()
+        slot.optimiser.step(rates[0])
         return PackResult(result.terms.unsqueeze(0), result.moments.unsqueeze(0))

@@ -117,8 +117,7 @@ class PackedPass(TrainingPass):
             for name, parameter in parameters.items():
                 gradient = self._stacks[name].grad
                 parameter.grad = None if gradient is None else gradient[row]
-            slot.optimiser.param_groups[0]["lr"] = rates[row]
-            slot.optimiser.step()
+            slot.optimiser.step(rates[row])
             slot.loss.zero_grad(set_to_none=True)
 
 

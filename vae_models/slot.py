@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from vae_models.adam import Adam
 from vae_models.checkpoints import Checkpoint
 from vae_models.config import TrialConfig
 from vae_models.data import DataSet
@@ -106,9 +107,7 @@ class Slot:
         self.model = self._widened(own).to(device)
         self.model.in_bfloat16 = bfloat16
         self.loss = StepLoss(self.model.likelihood, regulariser.to(device))
-        self.optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=config.train.learning_rate, fused=_fuses(device)
-        )
+        self.optimiser = Adam(self.model.parameters())
         if checkpoint is not None:
             self._resume(checkpoint)
 
@@ -179,7 +178,6 @@ class Slot:
     def checkpoint(self) -> Checkpoint:
         """A copy of the training as it is now, between two epochs: the same in any pack."""
         names = [name for name, _ in self.model.named_parameters()]
-        states = self.optimiser.state_dict()["state"]
         return Checkpoint(
             config=self.config.to_dict(),
             image_shape=self._data.image_shape,
@@ -189,7 +187,7 @@ class Slot:
             model=self._own_state(),
             optimiser={
                 f"{parameter}.{name}": _copy(self._narrowed(names[parameter], tensor))
-                for parameter, state in states.items()
+                for parameter, state in enumerate(self.optimiser.states)
                 for name, tensor in state.items()
             },
             objective={
@@ -270,11 +268,9 @@ class Slot:
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         """Goes on with Adam's state and the counts of a checkpoint."""
-        stored = self.optimiser.state_dict()
-        stored["state"] = self._wide_states(checkpoint.optimiser)
         try:
-            self.optimiser.load_state_dict(stored)
-        except (RuntimeError, ValueError, KeyError) as error:
+            self.optimiser.load(self._wide_states(checkpoint.optimiser))
+        except (RuntimeError, ValueError, LookupError) as error:
             raise _unfit(error) from error
         self.epoch = checkpoint.epoch
         self._activity.restore(checkpoint.last_active_epochs)
@@ -285,16 +281,12 @@ class Slot:
         """Adam's state by parameter and name, from the flat names of a checkpoint."""
         wide = list(self.model.parameters())
         nested: dict[int, dict[str, Tensor]] = {}
-        try:
-            for key, tensor in flat.items():
-                parameter, _, name = key.partition(".")
-                place = int(parameter)
-                if self._padding is not None and tensor.ndim > 0:
-                    tensor = self._padding.embed(tensor, wide[place].shape)  # noqa: PLW2901
-                # The optimiser would take the checkpoint's own tensor and change it.
-                nested.setdefault(place, {})[name] = tensor.clone()
-        except (KeyError, IndexError, ValueError) as error:
-            raise _unfit(error) from error
+        for key, tensor in flat.items():
+            parameter, _, name = key.partition(".")
+            place = int(parameter)
+            if self._padding is not None and tensor.ndim > 0:
+                tensor = self._padding.embed(tensor, wide[place].shape)  # noqa: PLW2901
+            nested.setdefault(place, {})[name] = tensor
         return nested
 
 
@@ -315,10 +307,6 @@ def _is_same(stored: Mapping[str, Any], config: TrialConfig) -> bool:
         return TrialConfig.from_dict(stored) == config
     except ConfigError:
         return False
-
-
-def _fuses(device: torch.device) -> bool:
-    return device.type in ("cpu", "cuda")
 
 
 def _copy(tensor: Tensor) -> Tensor:
