@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Laplace, Normal
-from torch.nn.functional import binary_cross_entropy, mse_loss
+from torch.nn.functional import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    mse_loss,
+)
 
 from likelihood_contract import (
     SquashedContract,
@@ -15,6 +19,7 @@ from likelihood_contract import (
     log_prob_of,
     softly_clamped,
 )
+from vae_models.bernoulli_likelihood import BernoulliPixels
 from vae_models.config import ModelConfig
 from vae_models.likelihood import Likelihood
 from vae_models.likelihoods import likelihood_of
@@ -208,3 +213,20 @@ class TestBce(BernoulliContract):
         assert at_best.item() == pytest.approx(entropy)
         for shift in (-0.1, 0.1):
             assert likelihood(torch.logit(grey) + shift).costs(grey)[0].item() > entropy
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 10.0, 80.0])
+def test_the_cross_entropy_is_as_exact_as_torchs_own(spread: float) -> None:
+    """Against float64; ours takes a logarithm of 1 + e^-|l| where torch's takes a log1p."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (50, 1, 28, 28)
+    logits = spread * torch.randn(shape, generator=generator)
+    images = torch.rand(shape, generator=generator)
+    exact = binary_cross_entropy_with_logits(logits.double(), images.double(), reduction="none")
+    exact = exact.flatten(1).sum(1)
+    theirs = binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(1).sum(1)
+    ours, error = BernoulliPixels(logits).costs(images)
+    torch.testing.assert_close(ours.double(), exact, rtol=3e-7, atol=0.0)
+    assert (ours - exact).abs().max() < 2 * (theirs - exact).abs().max()
+    expected = (torch.sigmoid(logits.double()) - images).square().flatten(1).sum(1)
+    torch.testing.assert_close(error.double(), expected, rtol=1e-6, atol=0.0)
