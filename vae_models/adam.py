@@ -87,6 +87,16 @@ class Adam:
         if unknown := states.keys() - set(range(len(self.states))):
             raise KeyError(f"there is no parameter {min(unknown)}")
 
+    @torch.no_grad()
+    def move_into(self, old: "Adam") -> None:
+        """Goes on with its own states in the memory of another's, which keeps copies."""
+        states = old.states
+        old.states = [{name: t.clone() for name, t in state.items()} for state in states]
+        for state, own in zip(states, self.states, strict=True):
+            for name, tensor in state.items():
+                tensor.copy_(own[name])
+        self.states = states
+
     def _start(self, parameter: Tensor) -> dict[str, Tensor]:
         device = parameter.device if self._fused else torch.device("cpu")
         return {

@@ -30,7 +30,8 @@ class CategoricalPixels(PixelDistribution):
     @property
     def mean(self) -> Float[Tensor, "batch channel height width"]:
         """``Σ P(k) k/255``."""
-        levels = torch.arange(_LEVELS).to(self.log_probability) / (_LEVELS - 1)
+        logs = self.log_probability
+        levels = torch.arange(_LEVELS, device=logs.device, dtype=logs.dtype) / (_LEVELS - 1)
         mean = levels @ self.log_probability.exp().flatten(2)
         return mean.view(-1, *self.log_probability.shape[2:])
 

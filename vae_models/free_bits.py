@@ -79,6 +79,7 @@ class FreeBits(Regulariser):
         self, kl: Float[Tensor, " group"], in_use: Float[Tensor, " group"] | float
     ) -> Float[Tensor, ""]:
         pays = (kl >= self._floor).to(kl)
-        pays = torch.where(torch.as_tensor(in_use, device=kl.device) > 0, pays, pays[0])
+        if isinstance(in_use, Tensor):
+            pays = torch.where(in_use > 0, pays, pays[0])
         share = (pays * kl).sum() / kl.sum()
         return torch.where((pays == pays[0]).all(), pays[0], share)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from vae_models.data import DataSet
+from vae_models.graphed_pass import GraphedPass
 from vae_models.image_sources import ImageSource
 from vae_models.lone_pass import LonePass
 from vae_models.packed_pass import PackedPass
@@ -17,7 +18,7 @@ from vae_models.random_streams import STEPS_AT_A_TIME
 from vae_models.results import Diverged, EpochResult
 from vae_models.slot import Slot
 from vae_models.step_losses import STEP_TERMS
-from vae_models.training_pass import PackInputs, TrainingPass
+from vae_models.training_pass import PackInputs, Rates, TrainingPass
 
 __all__ = ["Pack"]
 
@@ -35,7 +36,7 @@ class _Plan:
 
     order: Int[Tensor, "step row batch"]
     annealing: Float[Tensor, "step row"]
-    rates: Sequence[Sequence[float]]
+    rates: Sequence[Rates]
 
 
 @final
@@ -58,6 +59,8 @@ class Pack:
         self._device = device
         self._slots: list[Slot] = []
         self._pass: TrainingPass = PackedPass() if together else LonePass()
+        if device.type == "cuda":
+            self._pass = GraphedPass(self._pass)
 
     def add(self, slot: Slot) -> None:
         """Trains the slot, too, from the next epoch on."""
@@ -79,16 +82,15 @@ class Pack:
         for the device once, at the end. So the losses are inspected then, and the steps of a slot
         after its first non-finite one are wasted.
         """
-        live = self.live
-        if not live:
+        if not self.live:
             return
         started = time.perf_counter()
-        self._pass.take(live)
+        live = self._pass.take(self.live)
         terms, moments = self._run_steps(live)
         step_terms, sums = terms.transpose(0, 1).tolist(), moments.tolist()
         seconds = time.perf_counter() - started
-        for row, slot in enumerate(live):
-            yield slot.end_epoch(step_terms[row], sums[row], seconds)
+        for row in sorted(range(len(live)), key=lambda row: live[row].index):
+            yield live[row].end_epoch(step_terms[row], sums[row], seconds)
 
     def _run_steps(self, live: Sequence[Slot]) -> tuple[Tensor, Tensor]:
         """Trains one epoch; returns ``[step, row, term]`` and the moments ``[row, 2, latent]``."""
@@ -108,7 +110,7 @@ class Pack:
             )
             done = self._pass.step(inputs, plan.rates[step])
             history[step] = done.terms
-            moments = done.moments if moments is None else moments.add_(done.moments)
+            moments = done.moments.clone() if moments is None else moments.add_(done.moments)
         if moments is None:
             raise AssertionError("unreachable: an epoch has a step")
         return history, moments
@@ -116,9 +118,15 @@ class Pack:
     def _plan(self, live: Sequence[Slot]) -> _Plan:
         order = torch.stack([slot.streams.start_epoch(slot.epoch) for slot in live], 1)
         annealing = torch.tensor([slot.annealing_weights() for slot in live]).T
-        rates = list(zip(*(slot.learning_rates() for slot in live), strict=True))
+        rates = self._rates([slot.learning_rates() for slot in live])
         device = self._device
         return _Plan(order=order, annealing=annealing.to(device), rates=rates)
+
+    def _rates(self, by_slot: Sequence[Sequence[float]]) -> Sequence[Rates]:
+        """The learning rates of each step, on the device if that is a CUDA one."""
+        if self._device.type == "cuda":
+            return list(torch.tensor(by_slot).T.contiguous().to(self._device))
+        return list(zip(*by_slot, strict=True))
 
     def _noise(
         self, live: Sequence[Slot], steps: int

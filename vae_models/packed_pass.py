@@ -15,7 +15,7 @@ from vae_models.regulariser import PriorDraws
 from vae_models.slot import Slot
 from vae_models.step_losses import StepLoss, StepResult
 from vae_models.terms import Code
-from vae_models.training_pass import PackInputs, PackResult, TrainingPass
+from vae_models.training_pass import PackInputs, PackResult, Rates, TrainingPass
 from vae_models.vae import VAE
 
 __all__ = ["PackedPass"]
@@ -44,18 +44,47 @@ class PackedPass(TrainingPass):
         self._rows: list[Slot] = []
         self._stacks: dict[str, Tensor] = {}
 
-    def take(self, slots: Sequence[Slot]) -> None:
-        """The slots; those that were here before keep their rows."""
-        if self._rows == list(slots):
-            return
-        self._rows = list(slots)
+    def take(self, slots: Sequence[Slot]) -> Sequence[Slot]:
+        """The slots; those that were here before keep their rows if the others fit in.
+
+        A slot fits in the row of one that has left if both have the same structure: its numbers
+        are then copied to where those of the other were. Else all is stacked anew.
+        """
+        leaving = [row for row, slot in enumerate(self._rows) if slot not in slots]
+        entering = [slot for slot in slots if slot not in self._rows]
+        places = _places([self._rows[row].structure for row in leaving], entering)
+        if places is None:
+            self._rows = list(slots)
+            self._build()
+        else:
+            for place, slot in zip(places, entering, strict=True):
+                self._replace(leaving[place], slot)
+        return tuple(self._rows)
+
+    def _build(self) -> None:
+        self.layout += 1
         self._stack()
         self._losses = [
-            _SharedLoss(rows=rows, slots=[slots[row] for row in rows])
-            for rows in _grouped([slot.structure for slot in slots])
+            _SharedLoss(rows=rows, slots=[self._rows[row] for row in rows])
+            for rows in _grouped([slot.structure for slot in self._rows])
         ]
 
-    def step(self, inputs: PackInputs, rates: Sequence[float]) -> PackResult:
+    @torch.no_grad()
+    def _replace(self, row: int, slot: Slot) -> None:
+        """Lets a slot train in the memory of the one that had its row."""
+        old = self._rows[row]
+        slot.move_into(old)
+        self._rows[row] = slot
+        coder = _Coder(slot.model)
+        self._named[row] = dict(coder.named_parameters())
+        buffers = dict(coder.named_buffers())
+        for name, stacked in self._constants.items():
+            stacked[row].copy_(buffers[name])
+        for loss in self._losses:
+            if row in loss.rows:
+                loss.replace(loss.rows.index(row), slot)
+
+    def step(self, inputs: PackInputs, rates: Rates) -> PackResult:
         """One step of every slot."""
         self._observe(inputs.images)
         code = self._code(inputs)
@@ -111,7 +140,7 @@ class PackedPass(TrainingPass):
         code: Code = functional_call(self._coder, dict(tensors), (images, noise))
         return code
 
-    def _optimise(self, rates: Sequence[float]) -> None:
+    def _optimise(self, rates: Rates) -> None:
         """Every slot's own optimiser, on its rows of the gradients."""
         for row, (slot, parameters) in enumerate(zip(self._rows, self._named, strict=True)):
             for name, parameter in parameters.items():
@@ -166,6 +195,18 @@ class _SharedLoss:
             name: torch.stack(values) for name, values in buffers.items() if name not in state
         }
 
+    def replace(self, place: int, slot: Slot) -> None:
+        """Another slot of the same structure, in the memory of the one before it."""
+        self.slots[place] = slot
+        self._template = self.slots[0].loss
+        for name, parameter in slot.loss.named_parameters():
+            self._parameters[name][place] = parameter
+        for name, buffer in slot.loss.named_buffers():
+            if name in self._learned:
+                self._learned[name][place] = buffer
+            else:
+                self._constants[name][place].copy_(buffer)
+
     def __call__(self, code: Code, inputs: PackInputs) -> StepResult:
         """The results of a step, a row for each of the slots."""
         parameters = {name: torch.stack(values) for name, values in self._parameters.items()}
@@ -206,6 +247,19 @@ def _rows_of(record: _Record, rows: slice | Int[Tensor, " row"]) -> _Record:
     """A record's rows, in all its tensors."""
     chosen: _Record = pytree.tree_map(lambda tensor: tensor[rows], record)
     return chosen
+
+
+def _places(structures: Sequence[Hashable], entering: Sequence[Slot]) -> list[int] | None:
+    """For each entering slot a place of its structure, if each takes one and none is left."""
+    free = list(enumerate(structures))
+    places = []
+    for slot in entering:
+        fitting = next((pair for pair in free if pair[1] == slot.structure), None)
+        if fitting is None:
+            return None
+        free.remove(fitting)
+        places.append(fitting[0])
+    return None if free else places
 
 
 def _grouped(structures: Sequence[Hashable]) -> list[list[int]]:

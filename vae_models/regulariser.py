@@ -73,6 +73,10 @@ class Regulariser(nn.Module, ABC):
 def stacked(loss: Loss, device: torch.device) -> Float[Tensor, " 3"]:
     """The value and the two weights on a device, without a gradient."""
     parts = (loss.value.detach(), loss.nll_weight, loss.rate_weight)
-    return torch.stack(
-        [torch.as_tensor(part, device=device, dtype=torch.float32) for part in parts]
-    )
+    return torch.stack([_number(part, device) for part in parts])
+
+
+def _number(part: Tensor | float, device: torch.device) -> Float[Tensor, ""]:
+    if isinstance(part, Tensor):
+        return part.to(device=device, dtype=torch.float32)
+    return torch.full((), part, device=device)  # filled there: no copy for which the host waits

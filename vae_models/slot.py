@@ -197,6 +197,21 @@ class Slot:
             last=self.last,
         )
 
+    def move_into(self, old: "Slot") -> None:
+        """Trains on in the memory in which another slot of the same structure trained.
+
+        The other keeps copies. A program that was recorded on the device goes on to work.
+        """
+        pairs = [
+            *zip(old.model.parameters(), self.model.parameters(), strict=True),
+            *zip(old.model.buffers(), self.model.buffers(), strict=True),
+            *zip(old.loss.regulariser.buffers(), self.loss.regulariser.buffers(), strict=True),
+        ]
+        for theirs, ours in pairs:
+            memory, theirs.data = theirs.data, theirs.data.clone()
+            ours.data = memory.copy_(ours.data)
+        self.optimiser.move_into(old.optimiser)
+
     def own_model(self) -> VAE:
         """The trial's model without idle latents: itself where there are none, else a copy."""
         if self._padding is None:

@@ -10,7 +10,11 @@ from torch import Tensor
 
 from vae_models.slot import Slot
 
-__all__ = ["PackInputs", "PackResult", "TrainingPass"]
+__all__ = ["PackInputs", "PackResult", "Rates", "TrainingPass"]
+
+
+Rates = Sequence[float] | Float[Tensor, " row"]
+"""Learning rates: numbers, or on CUDA a tensor there."""
 
 
 @final
@@ -48,10 +52,13 @@ class PackResult:
 class TrainingPass(ABC):
     """Makes training steps of some slots."""
 
-    @abstractmethod
-    def take(self, slots: Sequence[Slot]) -> None:
-        """From now on makes the steps of these slots, a row of the inputs for each."""
+    layout: int = 0
+    """Rises whenever the memory changes in which `step` works."""
 
     @abstractmethod
-    def step(self, inputs: PackInputs, rates: Sequence[float]) -> PackResult:
+    def take(self, slots: Sequence[Slot]) -> Sequence[Slot]:
+        """From now on makes the steps of these slots; returns them in the order of their rows."""
+
+    @abstractmethod
+    def step(self, inputs: PackInputs, rates: Rates) -> PackResult:
         """One step of every slot, at these learning rates."""
