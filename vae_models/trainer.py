@@ -16,11 +16,15 @@ from vae_models.packed_evaluation import packed_example_terms
 from vae_models.results import Diverged, EpochResult
 from vae_models.shape_family import shape_family
 from vae_models.slot import Slot
+from vae_models.step_cost import step_flops
 from vae_models.vae import VAE
 
 __all__ = ["PRECISIONS", "Diverged", "EpochResult", "Trainer"]
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "mixed")
+"""Of matrix products: ``mixed`` is bfloat16 where a step has enough of them, else float32."""
+
+_ENOUGH = 1e8  # operations of a step, below which rounding the weights costs more than it gains
 
 
 @final
@@ -79,7 +83,7 @@ class Trainer:
         if precision not in PRECISIONS:
             raise ConfigError.unknown("precision", precision, PRECISIONS)
         self._device = torch.device(device)
-        self._bfloat16 = precision == "bfloat16"
+        self._precision = precision
         self._data = data
         self._source = source_of(data, self._device)
         self._slots: list[Slot | None] = [None] * (len(configs) if slots is None else slots)
@@ -118,7 +122,7 @@ class Trainer:
             self._device,
             checkpoint,
             width=width,
-            bfloat16=self._bfloat16,
+            bfloat16=self._in_bfloat16(config),
         )
         self._slots[index] = slot
         self._pack_of(slot, width).add(slot)
@@ -188,6 +192,11 @@ class Trainer:
         if occupant is None:
             raise ConfigError(f"Slot {slot} must hold a trial, but it is free.")
         return occupant
+
+    def _in_bfloat16(self, config: TrialConfig) -> bool:
+        if self._precision != "mixed":
+            return self._precision == "bfloat16"
+        return step_flops(config, self._data.image_shape) >= _ENOUGH
 
     def _width_for(self, config: TrialConfig) -> int | None:
         """The latents of the pack in which a trial trains; None for a trainer of one slot."""
