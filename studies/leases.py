@@ -8,10 +8,22 @@ then a late holder is still the only one, so its writes are good.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from studies.clock import now
@@ -147,6 +159,28 @@ def extend_lease(database: Database, lease: Lease, seconds: float) -> None:
         )
         if extended.rowcount != 1:
             raise lease_lost(lease)
+
+
+@retried
+def extend_leases(database: Database, leases: Sequence[Lease], seconds: float) -> list[Lease]:
+    """Makes leases end `seconds` from now, all at once; returns those that hold no longer."""
+    if not leases:
+        return []
+    mine = or_(*map(_holds, leases))
+    with database.write() as connection:
+        held = connection.execute(  # in the order in which `release_worker` locks them
+            select(TrialRow.id, TrialRow.uuid, TrialRow.attempt)
+            .where(mine)
+            .order_by(TrialRow.number)
+            .with_for_update()
+        ).all()
+        connection.execute(
+            update(TrialRow)
+            .where(TrialRow.id.in_([trial.id for trial in held]))
+            .values(lease_until=now() + seconds)
+        )
+    kept = {(trial.uuid, trial.attempt) for trial in held}
+    return [lease for lease in leases if (lease.uuid, lease.attempt) not in kept]
 
 
 @retried

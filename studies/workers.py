@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from studies.clock import now
 from studies.database import Database
@@ -19,6 +19,8 @@ from studies.tables import StudyRow, WorkerRow
 __all__ = [
     "WorkerRecord",
     "count_living",
+    "count_slots",
+    "describe_worker",
     "end_worker",
     "list_workers",
     "register_worker",
@@ -59,7 +61,8 @@ def register_worker(
         process_started_at: When that process started, UTC seconds by its machine's clock; with
             the id it tells the process from a later one that the system gave the same id.
         device: What it trains on, as "cpu" or "cuda:0".
-        versions: Versions of Python, torch and so on in that process.
+        versions: Versions of Python, torch and so on in that process, and how many trials it
+            trains at a time (`slots`; one if it does not say).
         launcher_id: Identity of the launcher that started it.
 
     Raises:
@@ -80,6 +83,21 @@ def register_worker(
                 started_at=now(),
                 seen_at=now(),
             )
+        )
+
+
+@retried
+def describe_worker(database: Database, worker_id: str, versions: Mapping[str, Any]) -> None:
+    """Replaces what is known of a worker's process.
+
+    Args:
+        database: Where it is registered.
+        worker_id: The worker.
+        versions: As for `register_worker`.
+    """
+    with database.write() as connection:
+        connection.execute(
+            update(WorkerRow).where(WorkerRow.id == worker_id).values(versions=dict(versions))
         )
 
 
@@ -130,13 +148,30 @@ def count_living(database: Database, study: str, lease_seconds: float) -> int:
         StudyNotFound: If there is no study of that name.
     """
     with database.read() as connection:
-        living = select(func.count()).where(
-            WorkerRow.study_id == study_id_of(connection, study),
-            WorkerRow.ended_at.is_(None),
-            WorkerRow.stop.is_(None),
-            WorkerRow.seen_at > now() - lease_seconds,
-        )
-        return connection.scalar(living) or 0
+        living = _living(study_id_of(connection, study), lease_seconds)
+        return connection.scalar(select(func.count()).where(living)) or 0
+
+
+@retried
+def count_slots(database: Database, study: str, lease_seconds: float) -> int:
+    """Returns how many trials the workers that `count_living` counts train at a time.
+
+    Raises:
+        StudyNotFound: If there is no study of that name.
+    """
+    slots = func.sum(func.coalesce(WorkerRow.versions["slots"].as_integer(), 1))
+    with database.read() as connection:
+        living = _living(study_id_of(connection, study), lease_seconds)
+        return int(connection.scalar(select(slots).where(living)) or 0)
+
+
+def _living(study_id: int, lease_seconds: float) -> ColumnElement[bool]:
+    return (
+        (WorkerRow.study_id == study_id)
+        & WorkerRow.ended_at.is_(None)
+        & WorkerRow.stop.is_(None)
+        & (WorkerRow.seen_at > now() - lease_seconds)
+    )
 
 
 @retried

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar, final
 
@@ -20,12 +20,11 @@ from sweeps.measurement import divergence_after, measure
 from sweeps.outcome_records import epoch_record
 from sweeps.stopping import StopRequest
 from sweeps.trial_files import TrialFiles
-from vae_models.checkpoints import Checkpoint
 from vae_models.config import TrialConfig
 from vae_models.data import DataSet
 from vae_models.errors import CheckpointError, NonFiniteError
 from vae_models.evaluation_config import EvaluationConfig
-from vae_models.trainer import Diverged, Trainer
+from vae_models.trainer import Diverged, EpochResult, Trainer
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +33,7 @@ CHECKPOINT_SECONDS = 10.0
 _LONGEST_INTERVAL = 80.0  # between two tries of a checkpoint that cannot be written
 _LONGEST_PAUSE = 30.0
 _GLANCE_SECONDS = 0.25  # between two looks at the stop request
+_GOLDEN = 0.618  # multiples of it lie far apart between two whole numbers
 
 _Result = TypeVar("_Result")
 
@@ -41,56 +41,116 @@ _Result = TypeVar("_Result")
 @final
 @dataclass(kw_only=True)
 class Attempt:
-    """One worker's try at a trial.
+    """One worker's try at a trial, in a slot of a trainer that may train others beside it.
+
+    It hears of what happens: `begin`, then `hear` after each epoch, and `finish` once `trained` is
+    true; or `leave` between two epochs, `release` at any time. Each may find that the lease is lost.
 
     Attributes:
         db: where the trial is recorded.
         lease: the right to write to it.
         store: where its files go.
         data: the data set, on any device.
-        device: where to train.
-        stop: when to leave at the end of an epoch.
+        stop: whether nobody shall wait any more.
         lease_seconds: how long the lease lasts from each sign of life.
         evaluation: what to measure of the trained model.
         checkpoint_seconds: the least time between two checkpoints.
         patience_seconds: how long to wait for a store that does not take the trained model.
         note: what hinders the attempt at the moment, in one line; None if nothing does.
+        ended: whether the trial is no longer this attempt's.
+        slot: its place in the trainer; -1 before it has begun.
     """
 
     db: Database
     lease: Lease
     store: ArtifactStore
     data: DataSet
-    device: str
     stop: StopRequest
     lease_seconds: float
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     patience_seconds: float = PATIENCE_SECONDS
     note: str | None = field(default=None, init=False)
+    ended: bool = field(default=False, init=False)
+    slot: int = field(default=-1, init=False)
+    _trainer: Trainer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._files = TrialFiles(self.store, self.lease, self._extend)
+        self._config = TrialConfig.from_dict(self.lease.config)
+        self._epoch = 0
+        self._saved, self._pause = time.monotonic(), self.checkpoint_seconds
 
-    def run(self) -> None:
-        """Trains the trial to its end, to its divergence, or until a stop is asked for.
+    @property
+    def trained(self) -> bool:
+        """Whether its last epoch is over."""
+        return self._epoch >= self._config.train.epochs
 
-        A checkpoint that cannot be written stops nothing; for the trained model it waits.
+    def begin(self, trainer: Trainer) -> None:
+        """Gives the trial a slot, at its newest good checkpoint, or at the start if it has none.
+
+        Raises:
+            LeaseLost: another worker has the trial now; nothing was written after that.
+            StoreError: the store could not be read for too long; the trial was released.
+            ConfigError: the trial does not fit the data.
+            StudiesError: the database cannot be reached.
+        """
+        with self._released_without_store():
+            self.slot = self._patiently(lambda: self._admitted(trainer))
+            self._trainer = trainer
+            head_start = self.slot * _GOLDEN % 1  # so that a pack does not write all at once
+            self._saved = time.monotonic() - head_start * self._pause
+
+    def hear(self, result: EpochResult | Diverged) -> None:
+        """Stores what came of an epoch, and writes a checkpoint where one is due.
+
+        A checkpoint that cannot be written stops nothing.
+
+        Raises:
+            LeaseLost: another worker has the trial now; nothing was written after that.
+            StudiesError: the database cannot be reached.
+        """
+        if isinstance(result, Diverged):
+            self._diverge(result.message)
+            return
+        store_epoch(self.db, self.lease, epoch_record(result), self.lease_seconds)
+        self._epoch = result.epoch
+        if time.monotonic() - self._saved > self._pause:
+            self._save()
+
+    def finish(self) -> None:
+        """Measures the trained model, keeps it (without the optimiser's state), stores both.
+
+        It waits for a store that does not take the model.
 
         Raises:
             LeaseLost: another worker has the trial now; nothing was written after that.
             StoreError: the store took no file for too long; the trial was released.
             StudiesError: the database cannot be reached.
         """
-        try:
-            self._train(self._patiently(self._trainer))
-        except StoreError as error:
-            with suppress(LeaseLost):
-                release_trial(self.db, self.lease, self._why_released(error))
-            if self.stop.requested:
-                return
-            message = f"{error} Trial {self.lease.number} can be continued once that is mended."
-            raise StoreError(message) from error
+        with self._released_without_store():
+            self._finish()
+
+    def leave(self, reason: str | None = None) -> None:
+        """Writes a checkpoint if the store lets it, and lets the trial go to be continued.
+
+        Args:
+            reason: For the trial's history; None for that of the stop request.
+
+        Raises:
+            LeaseLost: another worker has the trial now.
+        """
+        self._save()
+        self.release(reason or self._why_released(self.note))
+
+    def release(self, reason: str) -> None:
+        """Lets the trial go, to be continued from its last checkpoint.
+
+        Raises:
+            LeaseLost: another worker has the trial now.
+        """
+        self.ended = True
+        release_trial(self.db, self.lease, reason)
 
     def fail(self, error: str) -> None:
         """Ends the trial as failed, with the traceback of our own code.
@@ -98,6 +158,7 @@ class Attempt:
         Raises:
             LeaseLost: another worker has the trial now.
         """
+        self.ended = True
         fail_trial(self.db, self.lease, error)
         self.tidy()
 
@@ -105,60 +166,41 @@ class Attempt:
         """Deletes the files of a trial that has ended without a model of its own."""
         self._files.tidy()
 
-    def _trainer(self) -> Trainer:
-        """The trainer at the newest good checkpoint, or at the start if there is none."""
-        config = TrialConfig.from_dict(self.lease.config)
+    def _admitted(self, trainer: Trainer) -> int:
+        """The slot that the trainer gives the trial."""
         self._files.clear_leftovers()
         for key, checkpoint in self._files.checkpoints(self._epochs_stored()):
             try:
-                found = Trainer([config], self.data, device=self.device, checkpoints=[checkpoint])
+                slot = trainer.admit(self._config, checkpoint)
             except CheckpointError as error:
                 self._files.pass_over(error)
             else:
                 self._files.keep(key)
-                return found
-        return Trainer([config], self.data, device=self.device)
+                self._epoch = checkpoint.epoch
+                return slot
+        return trainer.admit(self._config)
 
     def _epochs_stored(self) -> int:
         number = self.lease.number
         last = last_epochs_of(self.db, self.lease.study, [number]).get(number)
         return 0 if last is None else last.epoch
 
-    def _train(self, trainer: Trainer) -> None:
-        """Goes through the epochs that are left, and then to the end of the trial."""
-        epochs = TrialConfig.from_dict(self.lease.config).train.epochs
-        saved, pause = time.monotonic(), self.checkpoint_seconds
-        for result in trainer:
-            if isinstance(result, Diverged):
-                self._diverge(result.message)
-                return
-            store_epoch(self.db, self.lease, epoch_record(result), self.lease_seconds)
-            leaving = self.stop.requested and result.epoch < epochs
-            if leaving or time.monotonic() - saved > pause:
-                written = self._save(trainer.checkpoint(0))
-                pause = self.checkpoint_seconds if written else min(2 * pause, _LONGEST_INTERVAL)
-                saved = time.monotonic()
-            if leaving:
-                release_trial(self.db, self.lease, self._why_released(self.note))
-                return
-        self._finish(trainer)
-
-    def _save(self, checkpoint: Checkpoint) -> bool:
-        """Writes a checkpoint if the store lets it; whether it did."""
+    def _save(self) -> None:
+        """Writes a checkpoint if the store lets it; else the next one waits longer."""
         try:
-            self._files.save_checkpoint(checkpoint)
+            self._files.save_checkpoint(self._trainer.checkpoint(self.slot))
         except StoreError as error:
             self._hindered_by(error)
-            return False
-        self.note = None
-        return True
+            self._pause = min(2 * self._pause, _LONGEST_INTERVAL)
+        else:
+            self.note = None
+            self._pause = self.checkpoint_seconds
+        self._saved = time.monotonic()
 
-    def _finish(self, trainer: Trainer) -> None:
-        """Measures the trained model, keeps it (without the optimiser's state), stores both."""
-        model, trained = trainer.model(0), trainer.checkpoint(0)
-        config = TrialConfig.from_dict(self.lease.config)
+    def _finish(self) -> None:
+        model, trained = self._trainer.model(self.slot), self._trainer.checkpoint(self.slot)
         try:
-            measured = measure(model, trained, self.data, config, self.evaluation)
+            measured = measure(model, trained, self.data, self._config, self.evaluation)
         except NonFiniteError as error:
             self._diverge(divergence_after(trained, error))
             return
@@ -174,11 +216,26 @@ class Attempt:
         except LeaseLost:
             self._files.discard(kept.path)
             raise
+        self.ended = True
         self._files.tidy(keep=[kept.path])
 
     def _diverge(self, message: str) -> None:
+        self.ended = True
         diverge_trial(self.db, self.lease, message)
         self.tidy()
+
+    @contextmanager
+    def _released_without_store(self) -> Iterator[None]:
+        """Lets the trial go where the store fails, with the reason."""
+        try:
+            yield
+        except StoreError as error:
+            with suppress(LeaseLost):
+                self.release(self._why_released(error))
+            if self.stop.requested:
+                return
+            message = f"{error} Trial {self.lease.number} can be continued once that is mended."
+            raise StoreError(message) from error
 
     def _extend(self) -> None:
         extend_lease(self.db, self.lease, self.lease_seconds)

@@ -13,6 +13,7 @@ from sweeps.versions import process_versions
 __all__ = ["ELSEWHERE", "SAME_GPU", "Circumstances", "circumstances_of", "trainers_of"]
 
 _NO_PART_IN_NUMBERS = ("optuna", "sqlalchemy")
+_BEFORE_PACKS = {"precision": "float32", "pack": "lone"}  # what a worker was that does not say
 
 SAME_GPU: Final = 1e-3
 """Tolerance on one model of GPU: its sums may run in another order each time."""
@@ -29,6 +30,8 @@ class Circumstances:
     Attributes:
         device: this process's.
         threads: this process's.
+        precision: of the matrix products, as the last worker had it.
+        packed: whether to train as in a pack, as the last worker did.
         differences: what is not as it was then, a sentence each.
         tolerance: by how much a number may differ, relative to itself or to 1 if it is smaller;
             0 where every number must be equal bit for bit.
@@ -36,6 +39,8 @@ class Circumstances:
 
     device: str
     threads: int
+    precision: str
+    packed: bool
     differences: Sequence[str]
     tolerance: float
 
@@ -64,19 +69,21 @@ def circumstances_of(
     threads: int,
     tolerance: float | None = None,
 ) -> Circumstances:
-    """Compares this process with the workers that trained a trial.
+    """Compares this process with the workers that trained a trial, of which the last sets the mode.
 
     Args:
         record: The study, which knows the packages that it was made with.
-        then: The workers that trained the trial.
+        then: The workers that trained the trial, the last one last.
         device: Where this process trains.
         threads: Its CPU threads.
         tolerance: The user's choice; None for the one that the circumstances call for.
     """
-    now = process_versions(device, threads)
+    last = _BEFORE_PACKS | (then[-1].versions if then else {})
+    precision, packed = str(last["precision"]), last["pack"] == "packed"
+    now = process_versions(device, threads, precision, "packed" if packed else "lone")
     found: dict[str, None] = {}
     for worker in then:
-        found.update(dict.fromkeys(_differences(worker.versions, now)))
+        found.update(dict.fromkeys(_differences(_BEFORE_PACKS | worker.versions, now)))
         if kind_of(worker.device) != kind_of(device):
             found[f"it was trained on {worker.device}, and now is on {device}"] = None
     if not then:
@@ -86,6 +93,8 @@ def circumstances_of(
     return Circumstances(
         device=device,
         threads=threads,
+        precision=precision,
+        packed=packed,
         differences=list(found),
         tolerance=tolerance if tolerance is not None else ELSEWHERE if found else fitting,
     )

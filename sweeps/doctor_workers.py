@@ -45,7 +45,7 @@ def _workers(db: Database, dead: Sequence[WorkerRecord], seconds: float) -> Iter
         yield note(
             "workers",
             f"worker {worker.host}:{worker.pid} on {worker.device} has not ended, but {why}",
-            "its trial is taken over once the lease is over; --fix gives it back at once",
+            "what it has in hand is taken over once the lease is over; --fix gives it back at once",
             repair=partial(_bury, db, worker, seconds),
         )
 

@@ -1,14 +1,14 @@
-"""The thread that keeps a worker's lease alive while a long step or evaluation runs."""
+"""The thread that keeps a worker's leases alive while a long step or evaluation runs."""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self, final
 
 from studies.database import Database
-from studies.errors import LeaseLost, StudiesError
-from studies.leases import extend_lease
+from studies.errors import StudiesError
+from studies.leases import extend_leases
 from studies.records import Lease, StopOrder
 from studies.workers import touch_worker
 
@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 5.0  # an order to stop is heard within it
 
+_Note = Callable[[], str | None]
+
 
 def beat_seconds(lease_seconds: float) -> float:
     """How long a worker pauses between two signs of life."""
@@ -26,10 +28,10 @@ def beat_seconds(lease_seconds: float) -> float:
 
 @final
 class Heartbeat:
-    """Extends the lease on the trial in hand, and gives the worker's sign of life, four times a lease.
+    """Extends the leases on the trials in hand, and gives the worker's sign of life, four times a lease.
 
-    A database that does not answer is tried again at the next beat: the lease may run out
-    meanwhile, and the fence in every write then tells the worker that it lost the trial.
+    A database that does not answer is tried again at the next beat: a lease may run out
+    meanwhile, and the fence in every write then tells the worker that it lost that trial.
 
     Args:
         db: The database.
@@ -49,8 +51,7 @@ class Heartbeat:
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
         self._on_order = on_order
-        self._lease: Lease | None = None
-        self._note: Callable[[], str | None] = lambda: None
+        self._held: list[tuple[Lease, _Note]] = []
         self._guard = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -68,37 +69,43 @@ class Heartbeat:
         self._ended.set()
         self._thread.join(timeout=5)
 
-    def hold(self, lease: Lease | None, note: Callable[[], str | None] = lambda: None) -> None:
-        """From now on extends this lease (None: no trial in hand).
+    def hold(self, lease: Lease, note: Callable[[], str | None] = lambda: None) -> None:
+        """From now on extends this lease as well.
 
         Args:
             lease: The lease.
-            note: Says what hinders the trial in hand, for the worker's record.
+            note: Says what hinders the trial, for the worker's record.
         """
         with self._guard:
-            self._lease, self._note = lease, note
+            self._held.append((lease, note))
+
+    def drop(self, lease: Lease) -> None:
+        """Extends this lease no longer, if it did; the others stay."""
+        with self._guard:
+            self._held = [pair for pair in self._held if pair[0] is not lease]
 
     def beat(self) -> None:
-        """One sign of life, and more time for the lease in hand."""
+        """One sign of life, and more time for the leases in hand; those that are lost are dropped."""
         with self._guard:
-            lease, note = self._lease, self._note
+            held = list(self._held)
         try:
-            order = touch_worker(self._db, self._worker_id, note())
+            order = touch_worker(self._db, self._worker_id, _hindrance(note for _, note in held))
             if self._on_order is not None:
                 self._on_order(order)
-            if lease is not None:
-                extend_lease(self._db, lease, self._lease_seconds)
-        except LeaseLost:
-            self._drop(lease)
+            lost = extend_leases(self._db, [lease for lease, _ in held], self._lease_seconds)
         except StudiesError as error:
             _log.warning("heartbeat: %s", error)
-
-    def _drop(self, lost: Lease | None) -> None:
-        """Forgets a lost lease, unless the worker has taken another trial meanwhile."""
-        with self._guard:
-            if self._lease is lost:
-                self._lease = None
+            return
+        for lease in lost:
+            self.drop(lease)
 
     def _run(self) -> None:
         while not self._ended.wait(beat_seconds(self._lease_seconds)):
             self.beat()
+
+
+def _hindrance(notes: Iterable[_Note]) -> str | None:
+    """What hinders the trials in hand, in one line: the first of them speaks for all."""
+    said = [text for note in notes if (text := note()) is not None]
+    more = f" (and {len(said) - 1} more in hand)" if len(said) > 1 else ""
+    return f"{said[0]}{more}" if said else None

@@ -90,7 +90,16 @@ def prepare_reproduction(
         stored=_stored(db, trial, source),
         trainers=tuple(trainers),
         circumstances=circumstances,
-        rerun=Rerun(config, data, place, spec.evaluation, reused_by),
+        rerun=Rerun(
+            config,
+            data,
+            place,
+            spec.evaluation,
+            reused_by,
+            precision=circumstances.precision,
+            packed=circumstances.packed,
+            largest_latent_dim=spec.largest_latent_dim,
+        ),
     )
 
 

@@ -26,6 +26,8 @@ def as_object(found: Reproduction) -> dict[str, Any]:
         "trained": found.source.number,
         "device": circumstances.device,
         "threads": circumstances.threads,
+        "precision": circumstances.precision,
+        "packed": circumstances.packed,
         "differences": list(circumstances.differences),
         "tolerance": agreement.tolerance,
         "equal": agreement.equal,
@@ -67,7 +69,8 @@ def _again(found: Reproduction) -> str:
     here = found.circumstances
     where = f"{here.threads} thread{'s' if here.threads > 1 else ''}"
     device = here.device if here.device != "cpu" else f"cpu, {where}"
-    return f"trained again on {device}"
+    precision = "" if here.precision == "float32" else f", in {here.precision}"
+    return f"trained again on {device}{precision}{', as in a pack' * here.packed}"
 
 
 def _expectation(circumstances: Circumstances) -> str:

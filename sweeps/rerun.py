@@ -47,6 +47,9 @@ class Rerun:
         device: Where to train.
         wanted: What to measure in the end.
         reused_by: Settings of the trial that took the results over; None for the trial itself.
+        precision: Of the matrix products.
+        packed: Whether to train as in a pack, which rounds otherwise than alone.
+        largest_latent_dim: The most latents of a trial in that pack.
     """
 
     def __init__(
@@ -56,12 +59,19 @@ class Rerun:
         device: str,
         wanted: EvaluationConfig,
         reused_by: TrialConfig | None = None,
+        *,
+        precision: str = "float32",
+        packed: bool = False,
+        largest_latent_dim: int | None = None,
     ) -> None:
         self._config = config
         self._data = data.to(device)
         self._device = device
         self._wanted = wanted
         self._reused_by = reused_by
+        self._precision = precision
+        self._slots = 2 if packed else 1
+        self._largest_latent_dim = largest_latent_dim
         self._epochs: list[EpochRecord] = []
         self._ending: Ending | None = None
 
@@ -84,7 +94,14 @@ class Rerun:
     def __iter__(self) -> Iterator[EpochRecord]:
         """Trains from the start to the end."""
         self._epochs.clear()
-        trainer = Trainer([self._config], self._data, device=self._device)
+        trainer = Trainer(
+            [self._config],
+            self._data,
+            device=self._device,
+            slots=self._slots,
+            precision=self._precision,
+            largest_latent_dim=self._largest_latent_dim,
+        )
         for result in trainer:
             if isinstance(result, Diverged):
                 self._ending = self._diverged(result.message)

@@ -106,6 +106,11 @@ class Spec(BaseModel):
         setting = self.settings.get("sigma2")
         return () if setting is None else tuple(float(str(v)) for v in setting.bounds)
 
+    @property
+    def largest_latent_dim(self) -> int:
+        """The most latents that a trial can have."""
+        return max(int(str(value)) for value in self.settings["latent_dim"].bounds)
+
     def _fixed(self, section: str) -> dict[str, Any]:
         return {
             name: setting.to_plain()

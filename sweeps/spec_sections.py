@@ -75,6 +75,12 @@ def _fit_parameters(table: object) -> object:
     raise _refusal(f"{must}, but got {shown(table)}")
 
 
+def _fit_pack(size: object) -> object:
+    if size == "auto" or (isinstance(size, int) and not isinstance(size, bool) and size >= 1):
+        return size
+    raise _refusal(f'must be "auto" or a whole number of at least 1, but got {shown(size)}')
+
+
 def _refusal(problem: str) -> PydanticCustomError:
     return PydanticCustomError("refused", "{problem}", {"problem": problem})
 
@@ -143,6 +149,10 @@ class RunSpec(_Section):
         workers: Number of worker processes; 0 for one per GPU, else one per physical core.
         device: "auto", "cpu", "mps", "cuda" or one such as "cuda:1".
         threads: CPU threads of each worker; 0 to share the cores out.
+        pack: How many trials each worker trains at a time; "auto" for as many as its device does
+            with profit.
+        precision: Of the matrix products in training: "float32", "bfloat16", or "auto" for the
+            second where the device has units for it.
         gpus: GPUs of each worker, a fraction for a shared one (ray, slurm); 0 for none, -1 for one
             where `device` is not the CPU.
         memory_gib: Main memory of each worker (ray, slurm); 0 asks for none.
@@ -159,6 +169,8 @@ class RunSpec(_Section):
     workers: Annotated[int, Field(ge=0)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
+    pack: Annotated[int | Literal["auto"], BeforeValidator(_fit_pack)] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gpus: Annotated[float, Field(allow_inf_nan=False), AfterValidator(_fit_gpus)] = -1.0
     memory_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     lease_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
@@ -228,6 +240,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "sampler": SAMPLERS,
     "distortion": ("se", "nll"),
     "launcher": LAUNCHERS,
+    "precision": ("auto", "float32", "bfloat16"),
 }
 """What the keys with a fixed set of names can be."""
 

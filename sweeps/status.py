@@ -77,7 +77,8 @@ class WorkerStatus:
         device: that it trains on.
         liveness: "alive", "late" or "dead".
         silent_seconds: for how long nothing was heard of it.
-        trial: what it has in hand.
+        trial: what it has in hand; of several trials, the first.
+        trials: all that it has in hand.
         stop: the order that it alone has got.
         note: what hinders it.
     """
@@ -89,6 +90,7 @@ class WorkerStatus:
     liveness: Liveness
     silent_seconds: float
     trial: RunningTrial | None
+    trials: Sequence[RunningTrial]
     stop: StopOrder | None
     note: str | None
 
@@ -236,7 +238,9 @@ def _launcher(launcher: LauncherRecord) -> LauncherStatus:
 def _workers(
     workers: Sequence[WorkerRecord], running: Sequence[RunningTrial], lease_seconds: float
 ) -> Iterator[WorkerStatus]:
-    in_hand = {trial.worker: trial for trial in running}
+    in_hand: defaultdict[str | None, list[RunningTrial]] = defaultdict(list)
+    for trial in running:
+        in_hand[trial.worker].append(trial)
     for worker in workers:
         if worker.ended_at is None:
             yield WorkerStatus(
@@ -246,7 +250,8 @@ def _workers(
                 device=worker.device,
                 liveness=liveness_of(worker, lease_seconds),
                 silent_seconds=worker.silent_seconds,
-                trial=in_hand.get(worker.id),
+                trial=next(iter(in_hand[worker.id]), None),
+                trials=in_hand[worker.id],
                 stop=worker.stop,
                 note=worker.note,
             )

@@ -12,6 +12,7 @@ from sweeps.status import LauncherStatus, RepeatedTrial, StudyStatus, WorkerStat
 __all__ = ["render_status"]
 
 _MOST_WORKERS = 40
+_MOST_OF_A_PACK = 8
 _ORDERS = {
     "drain": "drain: every worker finishes its trial and leaves",
     "now": "now: every worker leaves at its next epoch",
@@ -154,10 +155,19 @@ def _worker_lines(workers: Sequence[WorkerStatus], unit: str) -> Iterator[str]:
         if worker.id in shown:
             head = f"{worker.liveness:<5}  {_place(worker):<{place}}  {worker.device:<{device}}"
             yield f"    {head}  {_business(worker, unit)}"
+            if len(worker.trials) > 1:
+                yield from _pack(worker.trials, unit)
             if worker.note:
                 yield f"           {worker.note}"
     if more := len(workers) - len(shown):
         yield f"    and {more} more"
+
+
+def _pack(trials: Sequence[RunningTrial], unit: str) -> Iterator[str]:
+    """A line for each of the first trials that a worker trains together."""
+    yield from (f"           {_in_hand(trial, unit)}" for trial in trials[:_MOST_OF_A_PACK])
+    if len(trials) > _MOST_OF_A_PACK:
+        yield f"           and {len(trials) - _MOST_OF_A_PACK} more trials"
 
 
 def _place(worker: WorkerStatus) -> str:
@@ -165,7 +175,13 @@ def _place(worker: WorkerStatus) -> str:
 
 
 def _business(worker: WorkerStatus, unit: str) -> str:
-    text = "no trial in hand" if worker.trial is None else _in_hand(worker.trial, unit)
+    match worker.trials:
+        case []:
+            text = "no trial in hand"
+        case [trial]:
+            text = _in_hand(trial, unit)
+        case trials:
+            text = f"{len(trials)} trials in hand"
     order = f", ordered to leave ({worker.stop})" if worker.stop else ""
     return text + order + _silence(worker)
 

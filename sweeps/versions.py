@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = ("rdsweep", "torch", "torchvision", "optuna", "sqlalchemy", "numpy", "scikit-learn")
 
@@ -32,14 +33,26 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def process_versions(device: str, threads: int) -> dict[str, str | int]:
+def process_versions(
+    device: str, threads: int, precision: str = "float32", pack: str = "lone"
+) -> dict[str, Any]:
     """All that is known of a process and can move a number: packages, CPU threads, hardware.
 
     Args:
         device: The torch device that it trains on.
         threads: Its CPU threads: sums of parts round otherwise than one sum.
+        precision: Of the matrix products in training.
+        pack: "lone" where trials train one at a time, else "packed": whatever the size of a pack and
+            whoever is in it, a trial's numbers are the same, but they round otherwise than alone.
+            "mixed" where a process did both.
     """
-    return {**package_versions(), "threads": threads, "hardware": hardware_of(device)}
+    return {
+        **package_versions(),
+        "threads": threads,
+        "hardware": hardware_of(device),
+        "precision": precision,
+        "pack": pack,
+    }
 
 
 def hardware_of(device: str) -> str:

@@ -120,6 +120,7 @@ WRITES: dict[str, Write] = {
         lambda db: leases.extend_lease(db, taken(db), -1.0), lambda db, _: take(db, "bert")
     ),
     "extend_lease": Write(taken, lambda db, lease: leases.extend_lease(db, lease, 60.0)),
+    "extend_leases": Write(taken, lambda db, lease: leases.extend_leases(db, [lease], 60.0)),
     "release_trial": Write(taken, lambda db, lease: leases.release_trial(db, lease, "tired")),
     "release_worker": Write(
         taken, lambda db, _: leases.release_worker(db, "anna", "its process is gone")
@@ -135,6 +136,9 @@ WRITES: dict[str, Write] = {
     "fail_trial": Write(taken, lambda db, lease: outcomes.fail_trial(db, lease, "bug")),
     "reuse_trial": Write(reusable, lambda db, lease: reuse.reuse_trial(db, lease, 0)),
     "register_worker": Write(lambda db: study_of(db, 1), lambda db, _: register(db)),
+    "describe_worker": Write(
+        working, lambda db, _: workers.describe_worker(db, "anna", {"slots": 3})
+    ),
     "touch_worker": Write(working, lambda db, _: workers.touch_worker(db, "anna", "slow")),
     "end_worker": Write(working, lambda db, _: workers.end_worker(db, "anna", "done")),
     "acquire_sampler": Write(
@@ -168,6 +172,7 @@ WRITES: dict[str, Write] = {
 READS = {
     "count_living",
     "count_reused",
+    "count_slots",
     "counts",
     "finished_equivalent",
     "get_study",

@@ -15,7 +15,13 @@ from sqlalchemy import event, select, text
 
 from studies.database import Database
 from studies.errors import LeaseLost, RecordError, StudyNotFound
-from studies.leases import extend_lease, release_trial, release_worker, take_trial
+from studies.leases import (
+    extend_lease,
+    extend_leases,
+    release_trial,
+    release_worker,
+    take_trial,
+)
 from studies.outcomes import diverge_trial, fail_trial, finish_trial, store_epoch
 from studies.queue import add_trials, counts, mark_told, untold_trials
 from studies.records import EpochRecord, Lease, TrialRecord
@@ -276,6 +282,21 @@ def test_an_extended_lease_does_not_expire(database: Database) -> None:
     extend_lease(database, lease, 600.0)
     time.sleep(0.1)
     assert nothing_to_take(database)
+
+
+def test_many_leases_are_extended_at_once_and_those_that_are_lost_are_told(
+    database: Database,
+) -> None:
+    """Also one of a trial that the same worker has taken again meanwhile."""
+    study_of(database, 3)
+    leases = [take(database, seconds=600.0) for _ in range(3)]
+    release_trial(database, leases[1], "asked to stop")
+    again = take(database, seconds=600.0)
+    assert extend_leases(database, [*leases, again], 0.0) == [leases[1]]
+    time.sleep(0.02)
+    assert [take(database).number for _ in range(3)] == [0, 1, 2]
+    assert extend_leases(database, [*leases, again], 600.0) == [*leases, again]
+    assert extend_leases(database, [], 600.0) == []
 
 
 def test_a_late_worker_goes_on_if_nobody_took_its_trial(database: Database) -> None:

@@ -11,7 +11,15 @@ import pytest
 
 from studies.database import Database
 from studies.errors import StudyNotFound
-from studies.workers import end_worker, list_workers, register_worker, touch_worker
+from studies.workers import (
+    count_living,
+    count_slots,
+    describe_worker,
+    end_worker,
+    list_workers,
+    register_worker,
+    touch_worker,
+)
 from study_examples import STUDY, study_of
 
 
@@ -78,3 +86,19 @@ def test_workers_of_a_study_that_does_not_exist_are_no_empty_list(database: Data
         list_workers(database, "nowhere")
     with pytest.raises(StudyNotFound, match="got 'digits-beta'"):
         register(database, "anna")
+
+
+def test_the_slots_of_living_workers_are_counted_one_each_unless_they_say_more(
+    database: Database,
+) -> None:
+    study_of(database, 0)
+    assert count_slots(database, STUDY.name, 60.0) == 0
+    for name in ("anna", "bert", "carl"):
+        register(database, name)
+    assert count_slots(database, STUDY.name, 60.0) == 3
+    describe_worker(database, "bert", {"python": "3.11", "slots": 8})
+    describe_worker(database, "carl", {"slots": 100})
+    end_worker(database, "carl")
+    assert count_slots(database, STUDY.name, 60.0) == 9
+    assert count_living(database, STUDY.name, 60.0) == 2
+    assert list_workers(database)[1].versions == {"python": "3.11", "slots": 8}

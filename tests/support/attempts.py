@@ -26,6 +26,7 @@ from sweeps.trial_files import trial_folder
 from vae_models.config import ModelConfig, ObjectiveConfig, TrainConfig, TrialConfig
 from vae_models.data import DataSet
 from vae_models.evaluation_config import EvaluationConfig
+from vae_models.trainer import Trainer
 
 EVALUATION = EvaluationConfig(samples=2, iwae_samples=4, diagnostic_examples=100)
 TIMES: dict[str, Any] = {
@@ -60,6 +61,44 @@ class Outcome:
     latents: Sequence[LatentRecord]
     pictures: Sequence[str]
     model: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class LoneAttempt:
+    """An attempt and a trainer that trains nothing else; what stops it is raised."""
+
+    attempt: Attempt
+
+    @property
+    def lease(self) -> Lease:
+        """The attempt's."""
+        return self.attempt.lease
+
+    @property
+    def note(self) -> str | None:
+        """What hinders it at the moment."""
+        return self.attempt.note
+
+    def fail(self, error: str) -> None:
+        """Ends the trial as failed."""
+        self.attempt.fail(error)
+
+    def run(self) -> None:
+        """Trains the trial to its end, to its divergence, or until a stop is asked for."""
+        trainer = Trainer([], self.attempt.data, slots=1)
+        self.attempt.begin(trainer)
+        while not self.attempt.ended:
+            for result in trainer.train_epoch():
+                self.attempt.hear(result)
+            self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        if self.attempt.ended:
+            return
+        if self.attempt.trained:
+            self.attempt.finish()
+        elif self.attempt.stop.requested:
+            self.attempt.leave()
 
 
 @dataclass
@@ -97,7 +136,7 @@ class Scene:
         worker = f"worker-{self.workers}"
         return take_trial(self.db, STUDY.name, worker, lease_seconds=lease_seconds, max_attempts=3)
 
-    def attempt(self, lease: Lease | None = None, **settings: Any) -> Attempt:
+    def attempt(self, lease: Lease | None = None, **settings: Any) -> LoneAttempt:
         """The next worker's attempt, in a process that drew other random numbers before."""
         torch.manual_seed(int.from_bytes(os.urandom(4), "little"))
         arguments: dict[str, Any] = {
@@ -105,13 +144,12 @@ class Scene:
             "lease": self.take() if lease is None else lease,
             "store": self.store,
             "data": self.data,
-            "device": "cpu",
             "stop": StopRequest(),
             "lease_seconds": 600.0,
             "evaluation": EVALUATION,
             **settings,
         }
-        return Attempt(**arguments)
+        return LoneAttempt(Attempt(**arguments))
 
     def one_epoch(self, **settings: Any) -> None:
         """An attempt that is asked to stop from its start on: it ends one epoch and leaves."""

@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
@@ -63,6 +64,12 @@ checkpoint_seconds = 0.1
 seed = {list(range(20))}
 beta = [0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 10.0, 30.0]
 """
+PACKS = {"sqlite": 1, "postgresql": 3}
+"""How many trials each worker trains at a time."""
+
+UNDISTURBED = {"sqlite": 1, "postgresql": 2}
+"""The same for the run that each is compared with, bit for bit: packs of all sizes round alike."""
+
 UNIMPORTANT: dict[str, Any] = {
     "number": 0,
     "uuid": "",
@@ -78,11 +85,11 @@ UNIMPORTANT: dict[str, Any] = {
 Results = dict[str, tuple[Any, ...]]
 
 
-def rdsweep(folder: Path, url: str, token: str = "") -> subprocess.Popen[bytes]:
+def rdsweep(folder: Path, url: str, pack: int, token: str = "") -> subprocess.Popen[bytes]:
     """Starts `rdsweep run`, whose output goes to a file."""
     (folder / "chaos.toml").write_text(SPEC)
     words = ["run", "chaos.toml", "--no-report", "--storage", url]
-    words += ["--set", f"study.artifacts={folder / 'files'}"]
+    words += ["--set", f"study.artifacts={folder / 'files'}", "--set", f"run.pack={pack}"]
     with (folder / "said.txt").open("wb") as said:
         return subprocess.Popen(
             [sys.executable, "-m", "sweeps.cli", *words],
@@ -129,16 +136,21 @@ def _settled(trial: TrialRecord) -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Results]:
     """What an undisturbed run of the same settings gives; made once for all test processes."""
 
-    def make(folder: Path) -> None:
-        assert rdsweep(folder, f"sqlite:///{folder / 'chaos.db'}").wait(AT_MOST) == 0
+    def results(back_end: str) -> Results:
+        pack = UNDISTURBED[back_end]
 
-    folder = made_once(tmp_path_factory, "undisturbed", make)
-    db = open_database(f"sqlite:///{folder / 'chaos.db'}")
-    check_finished(db, "chaos", TRIALS)
-    return results_of(db, folder / "files")
+        def make(folder: Path) -> None:
+            assert rdsweep(folder, f"sqlite:///{folder / 'chaos.db'}", pack).wait(AT_MOST) == 0
+
+        folder = made_once(tmp_path_factory, f"undisturbed-{pack}", make)
+        db = open_database(f"sqlite:///{folder / 'chaos.db'}")
+        check_finished(db, "chaos", TRIALS)
+        return results_of(db, folder / "files")
+
+    return results
 
 
 def finished_in(db: Database) -> int:
@@ -158,14 +170,16 @@ def training_in(db: Database) -> set[int]:
         return set()
 
 
-def survive(folder: Path, url: str, server: postgres_server.PrivateServer | None) -> Database:
+def survive(
+    folder: Path, url: str, pack: int, server: postgres_server.PrivateServer | None
+) -> Database:
     """Runs the sweep among blows, and looks at what is left."""
     token = uuid4().hex
     db = open_database(url)
     blows = plan(SEED, trials=TRIALS, lease_seconds=LEASE, server=server is not None)
     with cleared_up(token):
         killer = Killer(
-            sweep=rdsweep(folder, url, token),
+            sweep=rdsweep(folder, url, pack, token),
             injections=blows,
             training=lambda: training_in(db),
             server=server,
@@ -202,16 +216,18 @@ def check(db: Database, folder: Path, undisturbed: Results) -> None:
 @pytest.mark.timeout(AT_MOST + 200)
 @pytest.mark.parametrize("back_end", ["sqlite", "postgresql"])
 def test_a_sweep_survives_everything_and_gives_what_an_undisturbed_one_gives(
-    tmp_path: Path, back_end: str, undisturbed: Results
+    tmp_path: Path, back_end: str, undisturbed: Callable[[str], Results]
 ) -> None:
+    wanted, pack = undisturbed(back_end), PACKS[back_end]
     if back_end == "sqlite":
-        with closing(survive(tmp_path, f"sqlite:///{tmp_path / 'chaos.db'}", None)) as db:
-            check(db, tmp_path, undisturbed)
+        url = f"sqlite:///{tmp_path / 'chaos.db'}"
+        with closing(survive(tmp_path, url, pack, None)) as db:
+            check(db, tmp_path, wanted)
         return
     if reason := postgres_server.missing():
         pytest.skip(reason)
     with (
         postgres_server.PrivateServer() as server,
-        closing(survive(tmp_path, server.url, server)) as db,
+        closing(survive(tmp_path, server.url, pack, server)) as db,
     ):
-        check(db, tmp_path, undisturbed)
+        check(db, tmp_path, wanted)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from attempts import Outcome, Scene, trial_config
+from attempts import LoneAttempt, Outcome, Scene, trial_config
 from small_disk import fill, small_disk
 from studies.queries import epochs_of
 from study_examples import STUDY
-from sweeps.attempt import Attempt
 from sweeps.stopping import StopRequest
 from vae_models.checkpoints import read_checkpoint
 from vae_models.data import DataSet, load_data
@@ -50,7 +49,7 @@ def _epochs(scene: Scene) -> int:
     return len(epochs_of(scene.db, STUDY.name).get(0, ()))
 
 
-def _says_that_it_is_full(attempt: Attempt) -> bool:
+def _says_that_it_is_full(attempt: LoneAttempt) -> bool:
     return attempt.note is not None and "must have room" in attempt.note
 
 

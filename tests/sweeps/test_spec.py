@@ -407,6 +407,26 @@ LINES = {
         '[run]\nworkers = "2"',
         'run.workers: must be a whole number, but got "2" (a string); write 2 without quotes.',
     ),
+    "no trial at a time": (
+        "[run]\npack = 0",
+        'run.pack: must be "auto" or a whole number of at least 1, but got 0.',
+    ),
+    "a truth for a pack": (
+        "[run]\npack = true",
+        'run.pack: must be "auto" or a whole number of at least 1, but got true.',
+    ),
+    "a text for a pack": (
+        '[run]\npack = "8"',
+        'run.pack: must be "auto" or a whole number of at least 1, but got "8" (a string).',
+    ),
+    "half a pack": (
+        "[run]\npack = 1.5",
+        'run.pack: must be "auto" or a whole number of at least 1, but got 1.5.',
+    ),
+    "an unknown precision": (
+        '[run]\nprecision = "bf16"',
+        "run.precision: must be one of 'auto', 'float32' or 'bfloat16', but got \"bf16\"*",
+    ),
     "negative workers": (
         "[run]\nworkers = -1",
         "run.workers: `workers >= 0` must hold, but got workers=-1.",

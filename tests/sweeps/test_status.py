@@ -133,6 +133,21 @@ class TestWorkers:
         assert "R = 1.00 nats, D = 20.00 SE" in line
         assert line.endswith((", lease 40 s", ", lease 39 s", ", lease 38 s"))
 
+    def test_of_packs_tell_all_that_they_have_in_hand(self, db: Database) -> None:
+        study = study_of(db, 12, spec=SPEC)
+        register(db, study, "w")
+        register(db, study, "idle", pid=99)
+        for _ in range(10):
+            store_epoch(db, take(db, study, "w"), epoch_record(1))
+        (packed, idle) = status(db, study).workers
+        assert [trial.number for trial in packed.trials] == list(range(10))
+        assert packed.trial == packed.trials[0]
+        assert (idle.trial, idle.trials) == (None, [])
+        assert line_with(db, study, ":4321").endswith("cuda:0  10 trials in hand")
+        said = lines(db, study)
+        assert sum("epoch 1/20, R = 1.00 nats, D = 20.00 SE, lease" in line for line in said) == 8
+        assert "           and 2 more trials" in said
+
     def test_tell_the_distortion_that_the_study_is_about(self, db: Database) -> None:
         study = study_of(db, 1, spec=SPEC, distortion="nll")
         register(db, study, "w")

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from attempts import Outcome, Scene, trial_config
+from attempts import LoneAttempt, Outcome, Scene, trial_config
 from sweeps.artifact_store import StoreError, StoreFull
-from sweeps.attempt import Attempt
 from sweeps.stopping import StopRequest
 from vae_models.data import DataSet, load_data
 from vae_models.data_config import DataConfig
@@ -38,7 +37,7 @@ class Trouble:
 
     def __init__(self, scene: Scene, kind: str, times: int) -> None:
         self.store = Watched(scene.store, before=self._refuse)
-        self.attempt: Attempt | None = None
+        self.attempt: LoneAttempt | None = None
         self.notes: list[str | None] = []
         self._kind, self._left = kind, times
 
@@ -51,7 +50,7 @@ class Trouble:
             raise StoreFull(message)
 
 
-def _attempt(scene: Scene, trouble: Trouble, **settings: Any) -> Attempt:
+def _attempt(scene: Scene, trouble: Trouble, **settings: Any) -> LoneAttempt:
     trouble.attempt = scene.attempt(store=trouble.store, checkpoint_seconds=0.0, **settings)
     return trouble.attempt
 
