@@ -161,7 +161,7 @@ def work_ours(load: Load, index: int) -> None:
                 heartbeat.hold(lease)
                 time.sleep(load.seconds)
                 _finish(db, lease)
-                heartbeat.hold(None)
+                heartbeat.drop(lease)
                 pause = 0.05
             elif outlook(db, load.name).over:
                 break

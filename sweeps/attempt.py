@@ -24,6 +24,7 @@ from vae_models.config import TrialConfig
 from vae_models.data import DataSet
 from vae_models.errors import CheckpointError, NonFiniteError
 from vae_models.evaluation_config import EvaluationConfig
+from vae_models.example_terms import ExampleTerms
 from vae_models.trainer import Diverged, EpochResult, Trainer
 
 _log = logging.getLogger(__name__)
@@ -118,10 +119,13 @@ class Attempt:
         if time.monotonic() - self._saved > self._pause:
             self._save()
 
-    def finish(self) -> None:
+    def finish(self, terms: ExampleTerms | None = None) -> None:
         """Measures the trained model, keeps it (without the optimiser's state), stores both.
 
         It waits for a store that does not take the model.
+
+        Args:
+            terms: Of the held-out examples, where they are known already.
 
         Raises:
             LeaseLost: another worker has the trial now; nothing was written after that.
@@ -129,7 +133,7 @@ class Attempt:
             StudiesError: the database cannot be reached.
         """
         with self._released_without_store():
-            self._finish()
+            self._finish(terms)
 
     def leave(self, reason: str | None = None) -> None:
         """Writes a checkpoint if the store lets it, and lets the trial go to be continued.
@@ -197,10 +201,10 @@ class Attempt:
             self._pause = self.checkpoint_seconds
         self._saved = time.monotonic()
 
-    def _finish(self) -> None:
+    def _finish(self, terms: ExampleTerms | None) -> None:
         model, trained = self._trainer.model(self.slot), self._trainer.checkpoint(self.slot)
         try:
-            measured = measure(model, trained, self.data, self._config, self.evaluation)
+            measured = measure(model, trained, self.data, self._config, self.evaluation, terms)
         except NonFiniteError as error:
             self._diverge(divergence_after(trained, error))
             return

@@ -14,6 +14,7 @@ from vae_models.diagnostics import diagnose
 from vae_models.errors import NonFiniteError
 from vae_models.evaluation import Evaluation, evaluate
 from vae_models.evaluation_config import EvaluationConfig
+from vae_models.example_terms import ExampleTerms
 from vae_models.vae import VAE
 
 __all__ = ["Measurement", "divergence_after", "measure"]
@@ -43,6 +44,7 @@ def measure(
     data: DataSet,
     config: TrialConfig,
     wanted: EvaluationConfig,
+    terms: ExampleTerms | None = None,
 ) -> Measurement:
     """Measures a model after its last epoch.
 
@@ -52,11 +54,12 @@ def measure(
         data: The data that it was trained on.
         config: The trial's settings.
         wanted: What to measure.
+        terms: Of the held-out examples, where they are known already.
 
     Raises:
         NonFiniteError: One of the metrics is not finite: the trial has diverged.
     """
-    evaluation = evaluate(model, data, samples=wanted.samples)
+    evaluation = evaluate(model, data, samples=wanted.samples, terms=terms)
     diagnostics = diagnose(
         model,
         data,

@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import final
 
@@ -15,6 +15,7 @@ from sweeps.errors import SweepError
 from sweeps.heartbeat import Heartbeat
 from sweeps.stopping import StopRequest
 from sweeps.wording import counted
+from vae_models.example_terms import ExampleTerms
 from vae_models.results import Diverged, EpochResult
 from vae_models.trainer import Trainer
 
@@ -168,12 +169,25 @@ class Pack:
                 if not attempt.trained:
                     with self.alone(attempt):
                         attempt.leave()
-        for place, attempt in enumerate(a for a in self._in_hand if a.trained):
+        trained = [attempt for attempt in self._in_hand if attempt.trained]
+        terms = self._heldout_terms(trained)
+        for place, attempt in enumerate(trained):
             with self.alone(attempt):
                 if place > 0 and self._stop.requested:
                     attempt.leave()
                 else:
-                    attempt.finish()
+                    attempt.finish(terms.get(attempt.slot))
+
+    def _heldout_terms(self, trained: Sequence[Attempt]) -> Mapping[int, ExampleTerms]:
+        """Of models that end together on a GPU, measured as one; else nothing.
+
+        On a CPU that gains no time, and a trial's metrics would hang on who ends with it, in the
+        last bit.
+        """
+        if self._trainer is None or len(trained) < 2 or not self._device.startswith("cuda"):
+            return {}
+        samples = trained[0].evaluation.samples
+        return self._trainer.heldout_terms([attempt.slot for attempt in trained], samples=samples)
 
     def _blame(self, error: Exception) -> None:
         """Fails the only trial in hand; of several, lets all go, to be tried again one by one."""

@@ -5,8 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, final
 
 from studies.records import WorkerRecord
+from sweeps.spec import Spec
+from vae_models.config import ModelConfig, TrainConfig, TrialConfig
+from vae_models.data import DataSet
+from vae_models.placement import best_pack
 
-__all__ = ["PackChoice", "choose_pack"]
+__all__ = ["PackChoice", "choose_pack", "measured_pack"]
+
+_SHAPE: Final = ("family", "hidden", "posterior", "likelihood")
 
 _SAME: Final = ("hardware", "threads", "precision")
 """What decides how fast a pack of each size is, beside the study itself."""
@@ -19,7 +25,7 @@ class PackChoice:
 
     Attributes:
         size: How many trials.
-        timings: What was measured; empty where nothing was.
+        timings: Seconds per step of all trials together, by size; empty where nothing was measured.
     """
 
     size: int
@@ -31,6 +37,30 @@ class PackChoice:
         measured = {"size": self.size, "timings": dict(self.timings)}
         known = {"pack": "packed" if self.size > 1 else "lone", "slots": self.size}
         return known | ({"pack_timings": measured} if self.timings else {})
+
+
+def measured_pack(spec: Spec, data: DataSet, device: str, precision: str) -> PackChoice:
+    """The size that gets most trials done, measured with the largest network of the spec.
+
+    Args:
+        spec: Of the study.
+        data: What its trials train on.
+        device: Where.
+        precision: Of the trainer.
+    """
+    largest = {name: spec.settings[name].bounds[-1] for name in _SHAPE}
+    batch_size = int(str(spec.settings["batch_size"].bounds[-1]))
+    model = ModelConfig(**{**largest, "latent_dim": spec.largest_latent_dim})  # type: ignore[arg-type]
+    found = best_pack(
+        TrialConfig(model=model, train=TrainConfig(batch_size=batch_size)),
+        data,
+        device=device,
+        most=spec.study.trials,
+        precision=precision,
+        largest_latent_dim=spec.largest_latent_dim,
+    )
+    timings = {str(timing.size): timing.seconds_per_step for timing in found.timings}
+    return PackChoice(size=found.size, timings=timings)
 
 
 def choose_pack(

@@ -10,7 +10,9 @@ _CPU_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
 
 
 def choose_precision(wanted: str, device: str) -> str:
-    """What is wanted; of "auto", "bfloat16" where the device has units for it, else "float32".
+    """What is wanted; of "auto", the trainer's "mixed" where the device can, else "float32".
+
+    A GPU gains by bfloat16 whatever the network; a CPU only where a step has enough to compute.
 
     Args:
         wanted: As in a spec.
@@ -18,7 +20,9 @@ def choose_precision(wanted: str, device: str) -> str:
     """
     if wanted != "auto":
         return wanted
-    return "bfloat16" if _has_bfloat16(device) else "float32"
+    if not _has_bfloat16(device):
+        return "float32"
+    return "mixed" if device == "cpu" else "bfloat16"
 
 
 def _has_bfloat16(device: str) -> bool:

@@ -26,7 +26,7 @@ from sweeps.devices import check_device, placements
 from sweeps.heartbeat import Heartbeat
 from sweeps.launcher import LEFT_EARLY
 from sweeps.pack import Pack
-from sweeps.pack_choice import choose_pack
+from sweeps.pack_choice import choose_pack, measured_pack
 from sweeps.precision_choice import choose_precision
 from sweeps.spec import Spec
 from sweeps.stopping import StopRequest
@@ -34,6 +34,7 @@ from sweeps.study_data import study_data
 from sweeps.trial_loop import TrialLoop
 from sweeps.versions import process_versions
 from vae_models.data import DataSet
+from vae_models.image_sources import placed
 from vae_models.trainer import Trainer
 
 __all__ = ["WorkerOptions", "run_worker"]
@@ -89,7 +90,7 @@ def run_worker(study: str, db: Database, options: WorkerOptions) -> int:
     try:
         with Heartbeat(db, worker_id, spec.run.lease_seconds, stop.order) as heartbeat:
             desk.ensure()  # it starts while the data are read
-            data = study_data(record, spec).to(device)
+            data = placed(study_data(record, spec), torch.device(device))
             store = _store_of(record)
             pack = _pack(db, spec, data, device, versions, worker_id, heartbeat, stop)
             loop = TrialLoop(
@@ -162,7 +163,13 @@ def _pack(
     stop: StopRequest,
 ) -> Pack:
     """An empty pack of the size that suits the device, which the worker's record tells."""
-    choice = choose_pack(spec.run.pack, device, versions, list_workers(db, spec.study.name))
+    choice = choose_pack(
+        spec.run.pack,
+        device,
+        versions,
+        list_workers(db, spec.study.name),
+        lambda: measured_pack(spec, data, device, versions["precision"]),
+    )
     described = {**versions, **choice.versions}
     describe_worker(db, worker_id, described)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vae_models.data import DataSet
 
-__all__ = ["ImageSource", "ResidentImages", "StreamedImages", "source_of"]
+__all__ = ["ImageSource", "ResidentImages", "StreamedImages", "placed", "source_of"]
 
 _AHEAD = 2  # steps that are on their way
 _SHARE_OF_MEMORY = 0.5  # of what is free on the device
@@ -112,8 +112,16 @@ class StreamedImages(ImageSource):
 
 def source_of(data: DataSet, device: torch.device) -> ImageSource:
     """Resident images where they take at most half of a GPU's free memory, else streamed ones."""
-    if device.type == "cuda" and data.train.device.type == "cpu":
-        free, _ = torch.cuda.mem_get_info(device)
-        if data.train.nbytes > _SHARE_OF_MEMORY * free:
-            return StreamedImages(data, device)
-    return ResidentImages(data, device)
+    return ResidentImages(data, device) if _fits(data, device) else StreamedImages(data, device)
+
+
+def placed(data: DataSet, device: torch.device) -> DataSet:
+    """The data set on the device; left where it is if its training examples are to be streamed."""
+    return data.to(device) if _fits(data, device) else data
+
+
+def _fits(data: DataSet, device: torch.device) -> bool:
+    if device.type != "cuda" or data.train.device.type != "cpu":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return data.train.nbytes <= _SHARE_OF_MEMORY * free

@@ -12,7 +12,7 @@ from vae_models.data import DataSet
 from vae_models.pack_memory import bytes_per_trial
 from vae_models.trainer import Trainer
 
-__all__ = ["PackChoice", "PackTiming", "best_pack", "worthwhile_size"]
+__all__ = ["MeasuredPack", "PackTiming", "best_pack", "worthwhile_size"]
 
 _WARM_UP_EPOCHS, _TIMED_EPOCHS = 2, 3
 _STEPS = 4  # in an epoch of the measurement
@@ -43,7 +43,7 @@ class PackTiming:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class PackChoice:
+class MeasuredPack:
     """The best size of pack, and why.
 
     Attributes:
@@ -65,7 +65,7 @@ def best_pack(
     most: int,
     precision: str = "float32",
     largest_latent_dim: int | None = None,
-) -> PackChoice:
+) -> MeasuredPack:
     """The size of pack with the most trials per second, from a few steps at 1, 2, 4, ….
 
     The size doubles as long as that gains 5%. A pack tells the sampler less before it asks for the
@@ -102,9 +102,9 @@ def _sizes(most: int) -> Iterator[int]:
         size *= 2
 
 
-def _choice(timings: Sequence[PackTiming], stopped_by: str) -> PackChoice:
+def _choice(timings: Sequence[PackTiming], stopped_by: str) -> MeasuredPack:
     size = worthwhile_size(timings) if timings else 1
-    return PackChoice(size=size, timings=tuple(timings), stopped_by=stopped_by)
+    return MeasuredPack(size=size, timings=tuple(timings), stopped_by=stopped_by)
 
 
 def worthwhile_size(timings: Sequence[PackTiming]) -> int:

@@ -179,6 +179,7 @@ class Trainer:
                     [slot.config.model.latent_dim for slot in group],
                     images,
                     samples=samples,
+                    batch_size=max(32, 512 // len(group)),
                 )
             found.update(zip((slot.index for slot in group), terms, strict=True))
         return found

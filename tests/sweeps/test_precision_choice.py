@@ -13,8 +13,8 @@ from sweeps.precision_choice import choose_precision
     [
         ("fpu sse2 avx2 avx512f", "float32"),
         ("", "float32"),
-        ("fpu avx2 amx_bf16 amx_tile", "bfloat16"),
-        ("fpu avx512f avx512_bf16", "bfloat16"),
+        ("fpu avx2 amx_bf16 amx_tile", "mixed"),
+        ("fpu avx512f avx512_bf16", "mixed"),
     ],
 )
 def test_a_cpu_is_judged_by_its_flags(
