@@ -53,7 +53,7 @@ precision = "float32"
 [space]
 epochs = {epochs}
 """
-EPOCHS = [60, 120, 180, 240, 300, 360, 420]
+EPOCHS = [30, 60, 90, 120, 150, 180, 210]
 LONG = [1001, 1002, 1003, 1004, 1005, 1006, 1007]
 
 
@@ -154,7 +154,7 @@ def test_the_worker_says_that_it_trained_packs(db: Database) -> None:
 
 
 def test_a_trial_of_a_pack_is_trained_again_as_in_a_pack(db: Database) -> None:
-    found = prepare_reproduction(db, "small", _number(db, epochs=9))
+    found = prepare_reproduction(db, "small", _number(db, epochs=30))
     assert found.circumstances.packed
     assert found.circumstances.exact
     for _ in found.rerun:
