@@ -14,7 +14,7 @@ def main() -> None:
     text = PROJECT.read_text(encoding="utf-8")
     PROJECT.write_text(BLOCK.sub("", text), encoding="utf-8")
     command = ".uv/bin/uv pip compile --quiet --no-header --no-annotate --universal"
-    command += f" --python-version 3.11 --all-extras --group dev {PROJECT}"
+    command += f" --python-version 3.11 --all-extras --group dev --group bench {PROJECT}"
     try:
         resolved = subprocess.run(
             command.split(), check=True, capture_output=True, text=True

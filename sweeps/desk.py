@@ -17,7 +17,7 @@ from studies.records import StudyRecord
 from studies.retries import retried
 from studies.sampler_lease import extend_sampler
 from studies.study_records import get_study
-from studies.workers import count_slots
+from studies.workers import count_living, count_slots
 from sweeps.optuna_store import clear_optuna_faults
 from sweeps.spec import Spec
 from sweeps.stopping import StopRequest
@@ -84,7 +84,7 @@ def _serve(
         look = outlook(db, study)
         if look.over:
             return
-        idle = count_slots(db, study, lease_seconds) - look.running - look.queued
+        idle = _depth(db, study, lease_seconds) - look.running - look.queued
         room = look.wanted - look.finished - look.running - look.queued
         if look.untold or (idle > 0 and room > 0 and not look.exhausted):
             refill = _refill(db, desk, max(0, idle))
@@ -96,6 +96,16 @@ def _serve(
         else:
             pause = min(1.5 * pause, _LONGEST_PAUSE)
         time.sleep(pause)
+
+
+def _depth(db: Database, study: str, lease_seconds: float) -> int:
+    """How many trials shall be running or wait in the queue.
+
+    As many as there are slots; and where workers train packs, a quarter of a pack more, so that
+    a slot that becomes free finds one waiting.
+    """
+    slots = count_slots(db, study, lease_seconds)
+    return slots + (slots - count_living(db, study, lease_seconds)) // 4
 
 
 @retried

@@ -20,7 +20,7 @@ from studies.database import open_database
 from studies.queue import outlook
 from studies.records import Lease
 from studies.sampler_lease import acquire_sampler, release_sampler, sampler_holder
-from studies.workers import touch_worker
+from studies.workers import describe_worker, touch_worker
 from sweeps.desk_process import DeskProcess
 from sweeps.errors import SweepError
 from sweeps.space import fingerprint
@@ -193,6 +193,16 @@ class TestWorkersAndTheirDesk:
         desk.close()
         assert sampler_holder(sweep.db, "toy") is None
         assert desks_of(psutil.Process()) == []
+
+    def test_packs_find_a_quarter_more_than_they_hold(self, tmp_path: Path) -> None:
+        """A slot that becomes free need not wait for the sampler."""
+        sweep = ToySweep.create(tmp_path, {"beta": BETA}, sampler="random", trials=50)
+        register(sweep.db, "toy", "packed")
+        describe_worker(sweep.db, "packed", {"slots": 9})
+        desk = DeskProcess(sweep.db, "toy", "packed", 60.0)
+        desk.ensure()
+        until(lambda: outlook(sweep.db, "toy").queued == 11)
+        desk.close()
 
     def test_a_desk_whose_lease_another_has_taken_leaves(self, tmp_path: Path) -> None:
         sweep = ToySweep.create(tmp_path, {"beta": BETA}, trials=5, run={"lease_seconds": 0.5})
