@@ -1,6 +1,5 @@
 """``rdsweep status``: the studies of a database, or one of them in full, once or again and again."""
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,7 +36,9 @@ def status(
 
 def _watch(db: "Database", study: str | None, seconds: float) -> None:
     """Draws until Ctrl-C: on a terminal in place, elsewhere one text after the other."""
-    from contextlib import nullcontext, suppress
+    import signal
+    from contextlib import nullcontext
+    from threading import Event
 
     from rich.console import Console
     from rich.live import Live
@@ -48,11 +49,15 @@ def _watch(db: "Database", study: str | None, seconds: float) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     live = Live(console=console, auto_refresh=False)
-    with suppress(KeyboardInterrupt), live if console.is_terminal else nullcontext():
-        while True:
+    enough = Event()
+    # an exception would be lost where one cannot be raised, such as in a finaliser
+    before = signal.signal(signal.SIGINT, lambda *_: enough.set())
+    with live if console.is_terminal else nullcontext():
+        while not enough.is_set():
             text = render_status(status_of(db, study), as_json=False)
             if console.is_terminal:
                 live.update(Text(text), refresh=True)
             else:
                 typer.echo(f"{text}\n")
-            time.sleep(seconds)
+            enough.wait(seconds)
+    signal.signal(signal.SIGINT, before)

@@ -394,7 +394,10 @@ class TestWorkers:
     def test_that_are_silent_elsewhere_give_their_trials_back(self, patient: Patient) -> None:
         self.register(patient)
         patient.sql("UPDATE rdsweep_workers SET seen_at = seen_at - 1000")
-        assert "nothing was heard of it for 16 min 40 s" in patient.complaint().message
+        message = patient.complaint().message
+        assert re.search(
+            r"nothing was heard of it for 16 min [45]\d s", message
+        )  # 1000 s and more
         assert patient.fixed() == [
             "worker elsewhere:1 counts as ended; trial 3 is in the queue again"
         ]
