@@ -139,7 +139,7 @@ class TestWorkers:
         register(db, study, "idle", pid=99)
         for _ in range(10):
             store_epoch(db, take(db, study, "w"), epoch_record(1))
-        (packed, idle) = status(db, study).workers
+        packed, idle = sorted(status(db, study).workers, key=lambda worker: worker.trial is None)
         assert [trial.number for trial in packed.trials] == list(range(10))
         assert packed.trial == packed.trials[0]
         assert (idle.trial, idle.trials) == (None, [])
