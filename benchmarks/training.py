@@ -23,8 +23,8 @@ from making the study to the last trained model; they measure nothing in that ti
 `ours_full` run with iwae_samples=0, diagnostic_examples=0, disentanglement=false and without a
 report, so that they do no work that the others do not do. "In trials" counts from the start of the first trial to the end of
 the last: starting Python, importing torch and reading data left out, which is what many trials come
-to. Of ours it holds the evaluations, and what a worker does at its first trial only (torch's first
-optimiser imports for seconds; the others' processes have done that before).
+to. Of ours it holds the evaluations. The others' processes have imported what torch's
+optimisers import (more than a second) before their first trial.
 
 Images per second and the shares of the limits are "in trials". The shares: floating-point
 operations of the matrix products (forward and backward, per example) per second, against a large

@@ -1,6 +1,7 @@
 """The one trainer: a pack of trials, trained together, that yields results epoch by epoch."""
 
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -195,14 +196,18 @@ class Trainer:
         return occupant
 
     def _in_bfloat16(self, config: TrialConfig) -> bool:
+        """As all trials of its pack, whatever their latents: they are called as one."""
         if self._precision != "mixed":
             return self._precision == "bfloat16"
-        return step_flops(config, self._data.image_shape) >= _ENOUGH
+        widest = replace(config, model=replace(config.model, latent_dim=self._widest(config)))
+        return step_flops(widest, self._data.image_shape) >= _ENOUGH
 
     def _width_for(self, config: TrialConfig) -> int | None:
         """The latents of the pack in which a trial trains; None for a trainer of one slot."""
-        if len(self._slots) == 1:
-            return None
+        return None if len(self._slots) == 1 else self._widest(config)
+
+    def _widest(self, config: TrialConfig) -> int:
+        """The most latents of a trial that may share a pack with this one."""
         largest = LARGEST_FULL_LATENT if config.model.posterior == "full" else self._width
         return max(min(self._width, largest), config.model.latent_dim)
 

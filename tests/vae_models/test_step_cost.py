@@ -40,3 +40,24 @@ def test_mixed_rounds_the_products_of_large_steps_only() -> None:
 
     assert loss(32, "mixed") == loss(32, "float32") != loss(32, "bfloat16")
     assert loss(2048, "mixed") == loss(2048, "bfloat16") != loss(2048, "float32")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_mixed_goes_by_the_widest_of_a_pack_not_by_who_comes_first(first: int) -> None:
+    """Alone, the narrow trial would stay in float32; with 200 latents it is 1.4e8 operations."""
+    data = load_data(DataConfig(name="digits", train_limit=256))
+
+    def trial(latents: int) -> TrialConfig:
+        model = ModelConfig(hidden=(250,), latent_dim=latents)
+        return TrialConfig(model=model, train=TrainConfig(epochs=1, batch_size=128))
+
+    narrow, wide = trial(2), trial(200)
+    assert step_flops(narrow, (1, 8, 8)) < 1e8 < step_flops(wide, (1, 8, 8))
+    pack = [wide, narrow] if first else [narrow, wide]
+    results = {r.slot: r for r in Trainer(pack, data, precision="mixed")}
+    forced = {r.slot: r for r in Trainer(pack, data, precision="bfloat16")}
+    for slot in (0, 1):
+        one, other = results[slot], forced[slot]
+        assert isinstance(one, EpochResult)
+        assert isinstance(other, EpochResult)
+        assert one.objective == other.objective
